@@ -1,0 +1,326 @@
+//! `Auth`: the runtime component that an application starts once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::error::AuthError;
+use crate::event::{Announcer, Events};
+use crate::fault::ConfigError;
+use crate::jwt::{Profile, Verifier, VerifierBuilder};
+use crate::oauth2::{Credential, TokenHandle, TokenState, TokenStatus};
+use crate::refresh::address::Address;
+use crate::refresh::handle::Handle;
+use crate::refresh::{Snapshot, Start};
+use crate::supervisor::{Runtime, Tree};
+use crate::transport::Transport;
+
+/// Events that a subscriber may fall behind before it misses some.
+const EVENT_CAPACITY: usize = 1_024;
+
+/// The running component: a token-manager actor for every credential, a JWKS actor for every
+/// issuer. Cheap to clone.
+///
+/// Start it once, clone the handles it gives into request handlers. It stops with
+/// [`shutdown`](Self::shutdown), or by itself when the last clone and the last handle are gone.
+///
+/// # Example
+///
+/// ```
+/// use midil_auth::oauth2::ClientCredentials;
+/// use midil_auth::testing::TestIssuer;
+/// use midil_auth::Auth;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let issuer = TestIssuer::start().await?;
+/// let auth = Auth::start().await?;
+///
+/// let token = auth
+///     .token(ClientCredentials::new(issuer.token_url(), "orders", "s3cr3t"))
+///     .await?;
+/// let verifier = auth
+///     .verifier(midil_auth::jwt::Verifier::builder(issuer.url()).client_id("orders"))
+///     .await?;
+///
+/// let header = token.authorization()?;
+/// assert!(header.is_sensitive());
+/// let claims = verifier.verify(token.current()?.expose()).await?;
+/// assert_eq!(claims.client_id(), Some("orders"));
+///
+/// auth.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+struct Inner {
+    tree: Tree,
+    runtime: Runtime,
+    transport: Transport,
+}
+
+/// Starts an [`Auth`] with other settings than the defaults.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct AuthBuilder {
+    clock: Clock,
+    seed: Option<u64>,
+}
+
+impl AuthBuilder {
+    /// Where the time is read. Defaults to the system's clocks.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The seed of every jitter, to repeat a run. Defaults to a random one.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the actors on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Configuration`] when no HTTP client can be built.
+    pub async fn start(self) -> Result<Auth, AuthError> {
+        let transport = Transport::new()?;
+        let runtime = Runtime {
+            tokens: Arc::new(Address::new()),
+            keys: Arc::new(Address::new()),
+            announcer: Announcer::new(EVENT_CAPACITY),
+            clock: self.clock,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+        };
+        let tree = Tree::start(runtime.clone()).await.ok_or_else(|| {
+            ConfigError::new(
+                "runtime",
+                "cannot run actors",
+                "start Auth on a tokio runtime that is not shutting down",
+            )
+        })?;
+        Ok(Auth(Arc::new(Inner {
+            tree,
+            runtime,
+            transport,
+        })))
+    }
+}
+
+impl Auth {
+    /// Starts the actors on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Configuration`] when no HTTP client can be built.
+    pub async fn start() -> Result<Self, AuthError> {
+        Self::builder().start().await
+    }
+
+    /// To start with other settings than the defaults.
+    pub fn builder() -> AuthBuilder {
+        AuthBuilder::default()
+    }
+
+    /// Takes a credential into the token manager's care.
+    ///
+    /// Returns once the first token is there; see [`Start`] for the other ways.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Configuration`] for a setting that cannot be used,
+    /// [`AuthError::Authentication`] when the first token could not be had.
+    pub async fn token<C>(&self, credential: C) -> Result<TokenHandle, AuthError>
+    where
+        C: TryInto<Credential>,
+        C::Error: Into<ConfigError>,
+    {
+        let Inner {
+            runtime,
+            transport,
+            tree,
+        } = &*self.0;
+        let credential = credential.try_into().map_err(Into::into)?;
+        let (registration, start) = credential.register(transport, &runtime.clock)?;
+        let entry = runtime.tokens.register(registration);
+        let token = TokenHandle::new(Handle::new(
+            Arc::clone(&runtime.tokens),
+            entry,
+            Arc::clone(&tree.lifeline),
+            runtime.clock.clone(),
+        ));
+        if start == Start::Wait {
+            token.started().await?;
+        }
+        Ok(token)
+    }
+
+    /// Takes an issuer's keys into the JWKS actor's care and makes a verifier for its tokens.
+    ///
+    /// Returns once the first key set is there; see [`Start`] for the other ways.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Configuration`] for a setting that cannot be used,
+    /// [`AuthError::Unavailable`] when the first key set could not be had.
+    pub async fn verifier<P: Profile, C: Send + Sync + 'static>(
+        &self,
+        builder: VerifierBuilder<P, C>,
+    ) -> Result<Verifier<P, C>, AuthError> {
+        let Inner {
+            runtime,
+            transport,
+            tree,
+        } = &*self.0;
+        let (registration, rules, start) = builder.register(transport, &runtime.clock)?;
+        let entry = runtime.keys.register(registration);
+        let verifier = Verifier::fresh(
+            rules,
+            Handle::new(
+                Arc::clone(&runtime.keys),
+                entry,
+                Arc::clone(&tree.lifeline),
+                runtime.clock.clone(),
+            ),
+        );
+        if start == Start::Wait {
+            verifier.started().await?;
+        }
+        Ok(verifier)
+    }
+
+    /// Everything that happens from now on, to any credential or key set.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.0.runtime.announcer.subscribe()
+    }
+
+    /// How every credential and key set stands; for readiness and liveness endpoints.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let runtime = &self.0.runtime;
+        let now = runtime.clock.now();
+        let mut tokens: Vec<_> = runtime
+            .tokens
+            .entries()
+            .iter()
+            .map(|entry| TokenStatus::of(&entry.name, &entry.publisher.published().load(), now))
+            .collect();
+        let mut keys: Vec<_> = runtime
+            .keys
+            .entries()
+            .iter()
+            .map(|entry| {
+                let snapshot = entry.publisher.published().latest();
+                KeysStatus::of(
+                    &entry.name,
+                    &snapshot,
+                    snapshot.usable(now).is_some(),
+                    &runtime.clock,
+                )
+            })
+            .collect();
+        tokens.sort_by(|a, b| a.name.cmp(&b.name));
+        keys.sort_by(|a, b| a.name.cmp(&b.name));
+        let serving = |state| matches!(state, TokenState::Fresh | TokenState::Degraded);
+        Health {
+            live: !runtime.tokens.is_closed(),
+            ready: !runtime.tokens.is_closed()
+                && tokens.iter().all(|token| serving(token.state))
+                && keys.iter().all(|keys| keys.usable),
+            tokens,
+            keys,
+        }
+    }
+
+    /// How many messages handles have sent to the actors; a hot path sends none.
+    #[must_use]
+    pub fn messages_sent(&self) -> u64 {
+        self.0.runtime.tokens.messages_sent() + self.0.runtime.keys.messages_sent()
+    }
+
+    /// Stops everything and waits until it has, two seconds at most. May be called any number of
+    /// times. Every handle answers `Stopped` from then on.
+    pub async fn shutdown(&self) {
+        self.0.tree.stop().await;
+    }
+
+    /// Crashes an actor, to see that nobody notices.
+    #[cfg(feature = "testing")]
+    pub fn crash(&self, actor: crate::event::Actor) {
+        match actor {
+            crate::event::Actor::TokenManager => self.0.runtime.tokens.crash(),
+            crate::event::Actor::Jwks => self.0.runtime.keys.crash(),
+        }
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("health", &self.health())
+            .finish()
+    }
+}
+
+/// How everything stands. Serializable; holds no secret.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// The actors are running; restarting the process would not help.
+    pub live: bool,
+    /// Every credential has a token that can be sent and every key set can be verified with.
+    pub ready: bool,
+    /// The credentials, by name.
+    pub tokens: Vec<TokenStatus>,
+    /// The key sets, by name.
+    pub keys: Vec<KeysStatus>,
+}
+
+/// How a key set stands.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct KeysStatus {
+    /// The issuer's name.
+    pub name: String,
+    /// Whether tokens can be verified.
+    pub usable: bool,
+    /// How many key sets have been in service.
+    pub version: u64,
+    /// The ids of the keys in service.
+    pub kids: Vec<String>,
+    /// How long ago the set was last confirmed.
+    pub age: Option<std::time::Duration>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last of them.
+    pub last_error: Option<String>,
+}
+
+impl KeysStatus {
+    fn of(
+        name: &str,
+        snapshot: &Snapshot<crate::jwks::KeySet>,
+        usable: bool,
+        clock: &Clock,
+    ) -> Self {
+        let set = snapshot.value.as_ref();
+        Self {
+            name: name.to_owned(),
+            usable,
+            version: snapshot.version,
+            kids: set
+                .map(|set| set.kids().map(str::to_owned).collect())
+                .unwrap_or_default(),
+            age: set.map(|_| clock.tick().since(snapshot.confirmed)),
+            failures: snapshot.failures,
+            last_error: snapshot.error.as_ref().map(ToString::to_string),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Wall and monotonic time behind one seam; the only file that reads a clock.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A point on a monotonic clock, in nanoseconds since an arbitrary origin.
+///
+/// On Linux it is `CLOCK_BOOTTIME`, which goes on while the machine is suspended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tick(u64);
+
+impl Tick {
+    /// The least tick: before every event.
+    pub(crate) const ZERO: Self = Self(0);
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The tick `by` later; the last tick there is when that is out of range.
+    pub(crate) fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(by)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not.
+    pub(crate) const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The next representable tick: strictly later than this one.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// A point on the wall clock, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Wall(u64);
+
+impl Wall {
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) fn from_system(time: SystemTime) -> Self {
+        Self(nanos(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+
+    pub(crate) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn as_secs(self) -> u64 {
+        self.0 / 1_000_000_000
+    }
+
+    pub(crate) fn to_system(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0)
+    }
+
+    pub(crate) fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(by)))
+    }
+
+    pub(crate) const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The same instant on both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) tick: Tick,
+    pub(crate) wall: Wall,
+}
+
+impl Moment {
+    pub(crate) fn after(self, by: Duration) -> Self {
+        Self {
+            tick: self.tick.after(by),
+            wall: self.wall.after(by),
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Where an [`Auth`](crate::Auth) and its handles read the time.
+///
+/// The default is the system's; a test passes the clock of
+/// `testing::TestClock` instead.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Kind);
+
+#[derive(Clone, Debug, Default)]
+enum Kind {
+    #[default]
+    System,
+    #[cfg(feature = "testing")]
+    Test(crate::testing::TestClock),
+}
+
+impl Clock {
+    /// The system's clocks.
+    #[must_use]
+    pub const fn system() -> Self {
+        Self(Kind::System)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) const fn test(clock: crate::testing::TestClock) -> Self {
+        Self(Kind::Test(clock))
+    }
+
+    /// Both clocks, precise.
+    pub(crate) fn now(&self) -> Moment {
+        Moment {
+            tick: self.tick(),
+            wall: self.wall(),
+        }
+    }
+
+    pub(crate) fn tick(&self) -> Tick {
+        match &self.0 {
+            Kind::System => system::tick(),
+            #[cfg(feature = "testing")]
+            Kind::Test(clock) => clock.tick(),
+        }
+    }
+
+    pub(crate) fn wall(&self) -> Wall {
+        match &self.0 {
+            Kind::System => system::wall(),
+            #[cfg(feature = "testing")]
+            Kind::Test(clock) => clock.wall(),
+        }
+    }
+
+    /// Both clocks as a request path reads them: the wall clock may lag by a scheduler tick
+    /// (4 ms at most on common kernels), which no lifetime or leeway here can notice.
+    pub(crate) fn coarse(&self) -> Moment {
+        match &self.0 {
+            Kind::System => Moment {
+                tick: system::tick(),
+                wall: system::coarse_wall(),
+            },
+            #[cfg(feature = "testing")]
+            Kind::Test(_) => self.now(),
+        }
+    }
+
+    pub(crate) fn coarse_wall(&self) -> Wall {
+        match &self.0 {
+            Kind::System => system::coarse_wall(),
+            #[cfg(feature = "testing")]
+            Kind::Test(clock) => clock.wall(),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use super::{Tick, Wall};
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+
+    pub(super) fn tick() -> Tick {
+        Tick(nanos(clock_gettime(ClockId::Boottime)))
+    }
+
+    pub(super) fn wall() -> Wall {
+        Wall(nanos(clock_gettime(ClockId::Realtime)))
+    }
+
+    pub(super) fn coarse_wall() -> Wall {
+        Wall(nanos(clock_gettime(ClockId::RealtimeCoarse)))
+    }
+
+    fn nanos(time: Timespec) -> u64 {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let rest = u64::try_from(time.tv_nsec).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
+mod system {
+    use super::{Tick, Wall};
+    use std::sync::OnceLock;
+    use std::time::{Instant, SystemTime};
+
+    pub(super) fn tick() -> Tick {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        Tick::ZERO
+            .after(ORIGIN.get_or_init(Instant::now).elapsed())
+            .next()
+    }
+
+    pub(super) fn wall() -> Wall {
+        Wall::from_system(SystemTime::now())
+    }
+
+    pub(super) fn coarse_wall() -> Wall {
+        wall()
+    }
+}

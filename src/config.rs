@@ -1,0 +1,308 @@
+//! Configuration from the environment, from serde, or from code. Checked without a network.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::cognito::{ClientCredentials, UserPool};
+use crate::fault::ConfigError;
+use crate::secret::Secret;
+
+/// What a service needs to know of its Cognito user pool; any other provider is configured in
+/// code.
+///
+/// | field | environment | example |
+/// |---|---|---|
+/// | `cognito_user_pool_id` | `COGNITO_USER_POOL_ID` | `us-east-1_abcd1234` |
+/// | `cognito_client_id` | `COGNITO_CLIENT_ID` | `1example23456789` |
+/// | `cognito_client_secret` | `COGNITO_CLIENT_SECRET` | |
+/// | `cognito_client_secret_file` | `COGNITO_CLIENT_SECRET_FILE` | `/run/secrets/cognito` |
+/// | `cognito_domain` | `COGNITO_DOMAIN` | `orders.auth.us-east-1.amazoncognito.com` |
+/// | `cognito_region` | `COGNITO_REGION` | `us-east-1`; part of the pool's id already |
+/// | `cognito_default_scope` | `COGNITO_DEFAULT_SCOPE` | `inventory/read` |
+///
+/// # Example
+///
+/// ```
+/// use midil_auth::AuthConfig;
+///
+/// let config: AuthConfig = serde_json::from_str(r#"{
+///     "cognito_user_pool_id": "us-east-1_abcd1234",
+///     "cognito_client_id": "1example23456789",
+///     "cognito_client_secret": "s3cr3t",
+///     "cognito_domain": "orders.auth.us-east-1.amazoncognito.com"
+/// }"#)?;
+/// config.validate()?;
+/// let verifier = config.user_pool()?.access_tokens();
+/// assert!(!format!("{config:?}").contains("s3cr3t"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct AuthConfig {
+    /// The pool whose tokens are verified.
+    pub cognito_user_pool_id: Option<String>,
+    /// The app client: whose tokens are taken, and as whom tokens are fetched.
+    pub cognito_client_id: Option<String>,
+    /// The app client's secret.
+    pub cognito_client_secret: Option<Secret>,
+    /// A file that holds the secret, in place of the secret; read anew for every fetch.
+    pub cognito_client_secret_file: Option<PathBuf>,
+    /// The pool's domain.
+    pub cognito_domain: Option<String>,
+    /// The pool's region. Needed by nobody, but checked against the pool's id.
+    pub cognito_region: Option<String>,
+    /// The scopes to ask for, space-separated.
+    pub cognito_default_scope: Option<String>,
+    /// Whether errors name environment variables instead of fields.
+    #[serde(skip)]
+    named_by_environment: bool,
+}
+
+impl AuthConfig {
+    /// Reads the environment variables of the table above. An empty one counts as not set.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when a variable is not Unicode, or one contradicts another.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(|name| match std::env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(ConfigError::new(name, "is not Unicode", "write plain text"))
+            }
+        })
+    }
+
+    /// As [`from_env`](Self::from_env), with the variables from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_variables(
+        variable: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let read = |name| {
+            let value = variable(name)?;
+            Ok::<_, ConfigError>(value.filter(|value| !value.trim().is_empty()))
+        };
+        let config = Self {
+            cognito_user_pool_id: read("COGNITO_USER_POOL_ID")?,
+            cognito_client_id: read("COGNITO_CLIENT_ID")?,
+            cognito_client_secret: read("COGNITO_CLIENT_SECRET")?.map(Secret::from),
+            cognito_client_secret_file: read("COGNITO_CLIENT_SECRET_FILE")?.map(PathBuf::from),
+            cognito_domain: read("COGNITO_DOMAIN")?,
+            cognito_region: read("COGNITO_REGION")?,
+            cognito_default_scope: read("COGNITO_DEFAULT_SCOPE")?,
+            named_by_environment: true,
+        };
+        config.check_secret()?;
+        Ok(config)
+    }
+
+    /// Checks whatever is set, without a network.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the field or variable and what to write there.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check_secret()?;
+        if self.cognito_user_pool_id.is_some() || self.cognito_region.is_some() {
+            self.user_pool()?
+                .validate()
+                .map_err(|error| self.named(error))?;
+        }
+        if self.cognito_domain.is_some() {
+            let credentials = self.client_credentials()?;
+            let credential = crate::oauth2::Credential::try_from(credentials);
+            credential.map(drop).map_err(|error| self.named(error))?;
+        }
+        Ok(())
+    }
+
+    /// The outbound part.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when the domain, the client id or the secret is missing.
+    pub fn client_credentials(&self) -> Result<ClientCredentials, ConfigError> {
+        self.check_secret()?;
+        let domain = self.required(
+            "cognito_domain",
+            self.cognito_domain.as_ref(),
+            "write the user pool's domain, such as your-domain.auth.us-east-1.amazoncognito.com",
+        )?;
+        let client_id = self.client_id()?;
+        let mut credentials = match (
+            &self.cognito_client_secret,
+            &self.cognito_client_secret_file,
+        ) {
+            (Some(secret), _) => ClientCredentials::new(domain, client_id, secret.clone()),
+            (None, Some(path)) => {
+                ClientCredentials::new(domain, client_id, "").client_secret_file(path)
+            }
+            (None, None) => {
+                let remedy = "write the app client's secret, or the path of a file that holds it \
+                              into the variable or field of the same name with _file";
+                return Err(self.named(ConfigError::new(
+                    "cognito_client_secret",
+                    "is not set",
+                    remedy,
+                )));
+            }
+        };
+        if let Some(scope) = &self.cognito_default_scope {
+            credentials = credentials.scope(scope);
+        }
+        Ok(credentials)
+    }
+
+    /// The inbound part.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when the pool id or the client id is missing, or the region contradicts
+    /// the pool id.
+    pub fn user_pool(&self) -> Result<UserPool, ConfigError> {
+        let id = self.required(
+            "cognito_user_pool_id",
+            self.cognito_user_pool_id.as_ref(),
+            "write the pool's id, such as us-east-1_abcd1234",
+        )?;
+        let pool = UserPool::new(id).map_err(|error| self.named(error))?;
+        if let Some(region) = &self.cognito_region
+            && region.trim() != pool.region()
+        {
+            return Err(self.named(ConfigError::new(
+                "cognito_region",
+                "is not the region of the user pool",
+                format!("write {}, or leave it out", pool.region()),
+            )));
+        }
+        Ok(pool.client_id(self.client_id()?))
+    }
+
+    fn client_id(&self) -> Result<&String, ConfigError> {
+        self.required(
+            "cognito_client_id",
+            self.cognito_client_id.as_ref(),
+            "write the id of the app client",
+        )
+    }
+
+    fn check_secret(&self) -> Result<(), ConfigError> {
+        if self.cognito_client_secret.is_some() && self.cognito_client_secret_file.is_some() {
+            return Err(self.named(ConfigError::new(
+                "cognito_client_secret",
+                "is given both as a value and as a file",
+                "leave one of them out",
+            )));
+        }
+        Ok(())
+    }
+
+    fn required<'a, T>(
+        &self,
+        field: &'static str,
+        value: Option<&'a T>,
+        remedy: &'static str,
+    ) -> Result<&'a T, ConfigError> {
+        value.ok_or_else(|| self.named(ConfigError::new(field, "is not set", remedy)))
+    }
+
+    /// The error under the name by which its reader knows the field.
+    fn named(&self, error: ConfigError) -> ConfigError {
+        if !self.named_by_environment {
+            return error;
+        }
+        let variable = error.field().to_ascii_uppercase();
+        error.for_field(variable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(pairs: &[(&'static str, &str)]) -> Result<AuthConfig, ConfigError> {
+        AuthConfig::from_variables(|name| {
+            let found = pairs.iter().find(|(known, _)| *known == name);
+            Ok(found.map(|(_, value)| (*value).to_owned()))
+        })
+    }
+
+    const FULL: [(&str, &str); 6] = [
+        ("COGNITO_USER_POOL_ID", "eu-west-1_abcd1234"),
+        ("COGNITO_CLIENT_ID", "client"),
+        ("COGNITO_CLIENT_SECRET", "canary-secret"),
+        ("COGNITO_DOMAIN", "orders.auth.eu-west-1.amazoncognito.com"),
+        ("COGNITO_REGION", "eu-west-1"),
+        ("COGNITO_DEFAULT_SCOPE", "api/read"),
+    ];
+
+    #[test]
+    fn the_whole_environment_makes_both_parts() {
+        let config = from(&FULL).expect("a config");
+        config.validate().expect("valid");
+        assert_eq!(config.user_pool().expect("a pool").region(), "eu-west-1");
+        assert!(!format!("{config:?}").contains("canary-secret"));
+    }
+
+    #[test]
+    fn an_error_names_the_variable_and_what_to_write_there() {
+        for missing in [
+            "COGNITO_CLIENT_ID",
+            "COGNITO_CLIENT_SECRET",
+            "COGNITO_USER_POOL_ID",
+            "COGNITO_DOMAIN",
+        ] {
+            let rest: Vec<_> = FULL
+                .into_iter()
+                .filter(|(name, _)| *name != missing)
+                .collect();
+            let config = from(&rest).expect("a config");
+            let errors: Vec<_> = [config.client_credentials().err(), config.user_pool().err()]
+                .into_iter()
+                .flatten()
+                .collect();
+            assert!(!errors.is_empty(), "{missing}");
+            for error in errors {
+                assert_eq!(error.field(), missing);
+                assert!(error.remedy().starts_with("write"), "{error}");
+                assert!(!error.to_string().contains("canary-secret"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let mut both = FULL.to_vec();
+        both.push(("COGNITO_CLIENT_SECRET_FILE", "/run/secrets/x"));
+        assert_eq!(
+            from(&both).expect_err("both").field(),
+            "COGNITO_CLIENT_SECRET"
+        );
+        let mut elsewhere = FULL.to_vec();
+        elsewhere[4].1 = "us-east-1";
+        let error = from(&elsewhere)
+            .expect("a config")
+            .validate()
+            .expect_err("another region");
+        assert_eq!(error.field(), "COGNITO_REGION");
+        assert!(error.remedy().contains("eu-west-1"));
+    }
+
+    #[test]
+    fn serde_names_fields_and_refuses_unknown_ones() {
+        let config: AuthConfig = serde_json::from_str("{}").expect("empty");
+        assert_eq!(
+            config.user_pool().expect_err("empty").field(),
+            "cognito_user_pool_id"
+        );
+        let error =
+            serde_json::from_str::<AuthConfig>(r#"{"cognito_pool":"x"}"#).expect_err("unknown");
+        assert!(error.to_string().contains("cognito_pool"));
+    }
+}

@@ -1,0 +1,477 @@
+//! A strict reader of one JSON object (RFC 8259), for headers and claims of a JWT.
+//!
+//! General-purpose parsers let the last of two members with the same name win, and two parsers
+//! then disagree about what a token says. Here a duplicate member is an error at any depth
+//! (RFC 7515 §4, RFC 7519 §4), as are trailing bytes, lone surrogates, and more depth or members
+//! than the limits allow. Nothing is built: the caller is shown each member of the object as a
+//! slice of the input.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// Deepest nesting of arrays and objects.
+const MAX_DEPTH: usize = 16;
+
+/// Most members and elements in all.
+const MAX_ITEMS: usize = 1_000;
+
+/// Names that are compared without a set.
+const FEW: usize = 24;
+
+/// What is wrong with the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    Duplicate,
+    Syntax,
+    TooMuch,
+}
+
+/// A value, as it stands in the text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Value<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) raw: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Array,
+    Bool,
+    Null,
+    Number,
+    Object,
+    /// `escaped` where what stands between the quotes is not the string itself.
+    String {
+        escaped: bool,
+    },
+}
+
+impl<'a> Value<'a> {
+    /// The string, if it is one.
+    pub(crate) fn string(self) -> Option<Cow<'a, str>> {
+        match self.kind {
+            Kind::String { escaped: false } => {
+                self.raw.get(1..self.raw.len() - 1).map(Cow::Borrowed)
+            }
+            Kind::String { escaped: true } => serde_json::from_str(self.raw).ok().map(Cow::Owned),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is one.
+    pub(crate) fn number(self) -> Option<f64> {
+        (self.kind == Kind::Number)
+            .then(|| self.raw.parse().ok())
+            .flatten()
+    }
+}
+
+/// Shows every member of the one object in `text` to `each`, in order.
+pub(crate) fn object<'a>(
+    text: &'a str,
+    mut each: impl FnMut(Cow<'a, str>, Value<'a>),
+) -> Result<(), Flaw> {
+    let mut scanner = Scanner {
+        text,
+        at: 0,
+        items: 0,
+    };
+    scanner.space();
+    scanner.members(0, &mut each)?;
+    scanner.finish()
+}
+
+/// Shows every element of the one array in `text` to `each`, in order.
+pub(crate) fn array<'a>(text: &'a str, mut each: impl FnMut(Value<'a>)) -> Result<(), Flaw> {
+    let mut scanner = Scanner {
+        text,
+        at: 0,
+        items: 0,
+    };
+    scanner.space();
+    scanner.elements(0, &mut each)?;
+    scanner.finish()
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    items: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Flaw> {
+        if self.peek() != Some(byte) {
+            return Err(Flaw::Syntax);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Flaw> {
+        self.space();
+        if self.at == self.text.len() {
+            Ok(())
+        } else {
+            Err(Flaw::Syntax)
+        }
+    }
+
+    /// Counts one member or element.
+    fn count(&mut self) -> Result<(), Flaw> {
+        self.items += 1;
+        if self.items > MAX_ITEMS {
+            Err(Flaw::TooMuch)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn members(
+        &mut self,
+        depth: usize,
+        each: &mut dyn FnMut(Cow<'a, str>, Value<'a>),
+    ) -> Result<(), Flaw> {
+        self.expect(b'{')?;
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        let mut names = Names::new();
+        loop {
+            self.count()?;
+            let name = self.value_of_string()?;
+            let name = name.string().ok_or(Flaw::Syntax)?;
+            names.add(&name)?;
+            self.space();
+            self.expect(b':')?;
+            self.space();
+            let value = self.value(depth)?;
+            each(name, value);
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(Flaw::Syntax),
+            }
+            self.space();
+        }
+    }
+
+    fn elements(&mut self, depth: usize, each: &mut dyn FnMut(Value<'a>)) -> Result<(), Flaw> {
+        self.expect(b'[')?;
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.count()?;
+            let value = self.value(depth)?;
+            each(value);
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(Flaw::Syntax),
+            }
+            self.space();
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, Flaw> {
+        let start = self.at;
+        let kind = match self.peek().ok_or(Flaw::Syntax)? {
+            b'"' => return self.value_of_string(),
+            b'{' | b'[' if depth + 1 >= MAX_DEPTH => return Err(Flaw::TooMuch),
+            b'{' => {
+                self.members(depth + 1, &mut |_, _| {})?;
+                Kind::Object
+            }
+            b'[' => {
+                self.elements(depth + 1, &mut |_| {})?;
+                Kind::Array
+            }
+            b't' => self.word("true", Kind::Bool)?,
+            b'f' => self.word("false", Kind::Bool)?,
+            b'n' => self.word("null", Kind::Null)?,
+            _ => self.number()?,
+        };
+        Ok(self.slice(start, kind))
+    }
+
+    fn slice(&self, start: usize, kind: Kind) -> Value<'a> {
+        let raw = self.text.get(start..self.at).unwrap_or_default();
+        Value { kind, raw }
+    }
+
+    fn word(&mut self, word: &str, kind: Kind) -> Result<Kind, Flaw> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word.as_bytes()) {
+            return Err(Flaw::Syntax);
+        }
+        self.at += word.len();
+        Ok(kind)
+    }
+
+    fn digits(&mut self) -> Result<(), Flaw> {
+        let start = self.at;
+        while self.peek().is_some_and(|b| b.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at == start {
+            Err(Flaw::Syntax)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn number(&mut self) -> Result<Kind, Flaw> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(Kind::Number)
+    }
+
+    fn value_of_string(&mut self) -> Result<Value<'a>, Flaw> {
+        let start = self.at;
+        self.expect(b'"')?;
+        let mut escaped = false;
+        loop {
+            match self.peek().ok_or(Flaw::Syntax)? {
+                b'"' => {
+                    self.at += 1;
+                    return Ok(self.slice(start, Kind::String { escaped }));
+                }
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                0..0x20 => return Err(Flaw::Syntax),
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Flaw> {
+        self.expect(b'\\')?;
+        match self.peek().ok_or(Flaw::Syntax)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            b'u' => {
+                self.at += 1;
+                match self.hex()? {
+                    0xD800..0xDC00 => {
+                        self.expect(b'\\')?;
+                        self.expect(b'u')?;
+                        if !(0xDC00..0xE000).contains(&self.hex()?) {
+                            return Err(Flaw::Syntax);
+                        }
+                    }
+                    0xDC00..0xE000 => return Err(Flaw::Syntax),
+                    _ => {}
+                }
+            }
+            _ => return Err(Flaw::Syntax),
+        }
+        Ok(())
+    }
+
+    fn hex(&mut self) -> Result<u32, Flaw> {
+        let digits = self.text.get(self.at..self.at + 4).ok_or(Flaw::Syntax)?;
+        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(Flaw::Syntax);
+        }
+        self.at += 4;
+        u32::from_str_radix(digits, 16).map_err(|_| Flaw::Syntax)
+    }
+}
+
+/// The names of one object, to find a duplicate among.
+struct Names<'a> {
+    few: [Cow<'a, str>; FEW],
+    len: usize,
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Names<'a> {
+    fn new() -> Self {
+        Self {
+            few: [const { Cow::Borrowed("") }; FEW],
+            len: 0,
+            many: HashSet::new(),
+        }
+    }
+
+    fn add(&mut self, name: &Cow<'a, str>) -> Result<(), Flaw> {
+        let known = self.few.iter().take(self.len).any(|known| known == name);
+        if known || !self.remember(name.clone()) {
+            return Err(Flaw::Duplicate);
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, name: Cow<'a, str>) -> bool {
+        if let Some(slot) = self.few.get_mut(self.len) {
+            *slot = name;
+            self.len += 1;
+            return true;
+        }
+        self.many.insert(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn members(text: &str) -> Result<Vec<(String, String)>, Flaw> {
+        let mut members = Vec::new();
+        object(text, |name, value| {
+            members.push((name.into_owned(), value.raw.to_owned()));
+        })?;
+        Ok(members)
+    }
+
+    #[test]
+    fn shows_members_as_they_stand() {
+        let shown = members(r#" {"a" : [1, {"b":null}], "\u0063":"x\ny" , "d":-1.5e+3} "#);
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(
+            shown,
+            Ok(vec![
+                pair("a", r#"[1, {"b":null}]"#),
+                pair("c", r#""x\ny""#),
+                pair("d", "-1.5e+3")
+            ])
+        );
+    }
+
+    #[test]
+    fn refuses_duplicates_at_any_depth_and_in_any_spelling() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":1}"#,
+            r#"{"x":[{"a":{"b":1,"b":2}}]}"#,
+        ] {
+            assert_eq!(members(text), Err(Flaw::Duplicate), "{text}");
+        }
+        let many: Vec<String> = (0..40).map(|n| format!(r#""m{n}":0"#)).collect();
+        assert!(members(&format!("{{{}}}", many.join(","))).is_ok());
+        let twice = format!(r#"{{{},"m39":1}}"#, many.join(","));
+        assert_eq!(members(&twice), Err(Flaw::Duplicate));
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_object() {
+        for text in [
+            "",
+            "[]",
+            "null",
+            "{",
+            "{}{}",
+            "{} x",
+            r#"{"a":1,}"#,
+            r#"{"a"}"#,
+            r#"{a:1}"#,
+            r#"{"a":01}"#,
+            r#"{"a":1.}"#,
+            r#"{"a":.5}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":1e}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":tru}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\udc00x"}"#,
+            r#"{"a":"\ud800\u0041"}"#,
+            "{\"a\":\"\n\"}",
+            r#"{"a":"\u12g4"}"#,
+            "\u{feff}{}",
+            r#"{'a':1}"#,
+        ] {
+            assert_eq!(members(text), Err(Flaw::Syntax), "{text}");
+        }
+    }
+
+    #[test]
+    fn is_bounded_in_depth_and_number() {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(members(&deep), Err(Flaw::TooMuch));
+        let wide: Vec<String> = (0..2_000).map(|n| format!(r#""{n}":0"#)).collect();
+        assert_eq!(
+            members(&format!("{{{}}}", wide.join(","))),
+            Err(Flaw::TooMuch)
+        );
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".*".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+                prop::collection::hash_map(".*", inner, 0..8)
+                    .prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_on_what_it_accepts(
+            object in prop::collection::hash_map(".*", any_json(), 0..6),
+        ) {
+            let text = serde_json::to_string(&object).expect("serializable");
+            let shown = members(&text).expect("valid");
+            prop_assert_eq!(shown.len(), object.len());
+            for (name, raw) in shown {
+                prop_assert_eq!(raw, object[&name].to_string());
+            }
+        }
+
+        #[test]
+        fn never_accepts_what_serde_json_refuses(text in r#"[{}\[\]",:0-9a-e\\u .+-]{0,40}"#) {
+            if members(&text).is_ok() {
+                prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
+            }
+        }
+    }
+}

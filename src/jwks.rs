@@ -1,0 +1,242 @@
+//! Inbound keys: a JWK Set (RFC 7517) taken key by key, each usable one prepared for
+//! verification once.
+
+mod algorithm;
+mod discovery;
+mod endpoint;
+mod key;
+mod rotation;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use url::Url;
+
+pub use algorithm::{Algorithm, AlgorithmSet};
+pub(crate) use discovery::Discovery;
+pub(crate) use endpoint::JwksEndpoint;
+pub(crate) use key::Key;
+pub use key::{SkipReason, SkippedKey};
+pub use rotation::RotationPolicy;
+
+use crate::fault::{FetchError, FetchErrorKind};
+
+/// The verification keys of one issuer.
+///
+/// Immutable; made from the JSON of a JWK Set. Keys that cannot be used are skipped with a
+/// reason, so that one odd key never takes the others along.
+///
+/// # Example
+///
+/// ```
+/// use midil_auth::jwks::KeySet;
+///
+/// let set = KeySet::from_json(br#"{"keys":[
+///     {"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+///     {"kty":"oct","kid":"b","k":"AAAA"}
+/// ]}"#)?;
+/// assert_eq!(set.kids().collect::<Vec<_>>(), ["a"]);
+/// assert_eq!(set.skipped().len(), 1);
+/// # Ok::<(), midil_auth::FetchError>(())
+/// ```
+pub struct KeySet {
+    keys: Vec<Key>,
+    by_kid: HashMap<Box<str>, Vec<usize>>,
+    skipped: Vec<SkippedKey>,
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Where a set came from, for the next conditional request.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) url: Url,
+    pub(crate) etag: Option<http::HeaderValue>,
+}
+
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
+}
+
+/// The most keys that a set may have.
+const MAX_KEYS: usize = 1_000;
+
+impl KeySet {
+    /// Reads a JWK Set (RFC 7517 §5).
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] when it is not JSON with an array `keys`, has more than 1,000 keys, or
+    /// none of them can be used.
+    pub fn from_json(json: &[u8]) -> Result<Self, FetchError> {
+        let malformed = |what: &str| FetchError::new(FetchErrorKind::Malformed, what);
+        let text = std::str::from_utf8(json).map_err(|_| malformed("the JWK Set is not UTF-8"))?;
+        let document: Document<'_> = serde_json::from_str(text)
+            .map_err(|_| malformed("not a JWK Set: no JSON object with an array `keys`"))?;
+        if document.keys.len() > MAX_KEYS {
+            return Err(FetchError::new(
+                FetchErrorKind::TooLarge,
+                format!("the JWK Set has more than {MAX_KEYS} keys"),
+            ));
+        }
+        let mut set = Self {
+            keys: Vec::with_capacity(document.keys.len()),
+            by_kid: HashMap::with_capacity(document.keys.len()),
+            skipped: Vec::new(),
+            origin: None,
+        };
+        for jwk in document.keys {
+            match Key::parse(jwk.get()) {
+                Ok(key) => set.insert(key),
+                Err(skipped) => set.skipped.push(skipped),
+            }
+        }
+        if set.keys.is_empty() {
+            return Err(FetchError::new(
+                FetchErrorKind::Unusable,
+                format!(
+                    "the JWK Set has no usable key ({} skipped)",
+                    set.skipped.len()
+                ),
+            ));
+        }
+        Ok(set)
+    }
+
+    fn insert(&mut self, key: Key) {
+        if let Some(kid) = &key.kid {
+            self.by_kid
+                .entry(kid.clone())
+                .or_default()
+                .push(self.keys.len());
+        }
+        self.keys.push(key);
+    }
+
+    /// The ids of the usable keys, in the order of the set. A key without one is not listed.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.kid.as_deref())
+    }
+
+    /// The keys that cannot be used, and why.
+    #[must_use]
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.skipped
+    }
+
+    /// How many keys can be used.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Never true of a set that was read: one without a usable key is an error.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The keys that a token with this header may be signed with: those of its `kid`, or all
+    /// where it has none.
+    pub(crate) fn candidates(&self, kid: Option<&str>) -> Candidates<'_> {
+        match kid {
+            None => Candidates::All(self.keys.iter()),
+            Some(kid) => {
+                let indices = self.by_kid.get(kid).map_or(&[][..], Vec::as_slice);
+                Candidates::Named(&self.keys, indices.iter())
+            }
+        }
+    }
+
+    /// What subscribers are told when `self` replaces `previous`; `None` where no key differs.
+    pub(crate) fn diff(&self, previous: Option<&Self>) -> Option<Difference> {
+        let none = Self {
+            keys: Vec::new(),
+            by_kid: HashMap::new(),
+            skipped: Vec::new(),
+            origin: None,
+        };
+        let previous = previous.unwrap_or(&none);
+        let (old, new) = (previous.fingerprints(), self.fingerprints());
+        let mut difference = Difference::default();
+        for (kid, prints) in &new {
+            match old.get(kid) {
+                None => difference.added.push((*kid).to_owned()),
+                Some(known) if known != prints => difference.replaced.push((*kid).to_owned()),
+                Some(_) => {}
+            }
+        }
+        let gone = old.keys().filter(|kid| !new.contains_key(*kid));
+        difference.removed = gone.map(|kid| (*kid).to_owned()).collect();
+        difference.added.sort();
+        difference.removed.sort();
+        difference.replaced.sort();
+        (!difference.is_empty() || self.skipped != previous.skipped).then_some(difference)
+    }
+
+    /// The key material under each key id; `-` for keys without one.
+    fn fingerprints(&self) -> HashMap<&str, Vec<[u8; 32]>> {
+        let mut prints: HashMap<&str, Vec<[u8; 32]>> = HashMap::new();
+        for key in &self.keys {
+            prints
+                .entry(key.kid.as_deref().unwrap_or("-"))
+                .or_default()
+                .push(key.fingerprint);
+        }
+        prints
+            .values_mut()
+            .for_each(|prints| prints.sort_unstable());
+        prints
+    }
+}
+
+/// See [`KeySet::candidates`].
+pub(crate) enum Candidates<'a> {
+    All(std::slice::Iter<'a, Key>),
+    Named(&'a [Key], std::slice::Iter<'a, usize>),
+}
+
+impl<'a> Iterator for Candidates<'a> {
+    type Item = &'a Key;
+
+    fn next(&mut self) -> Option<&'a Key> {
+        match self {
+            Self::All(keys) => keys.next(),
+            Self::Named(keys, indices) => indices.next().and_then(|&index| keys.get(index)),
+        }
+    }
+}
+
+/// How two sets differ, by key id.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) added: Vec<String>,
+    pub(crate) removed: Vec<String>,
+    pub(crate) replaced: Vec<String>,
+}
+
+impl Difference {
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.replaced.is_empty()
+    }
+}
+
+impl TryFrom<&str> for KeySet {
+    type Error = FetchError;
+
+    fn try_from(json: &str) -> Result<Self, FetchError> {
+        Self::from_json(json.as_bytes())
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet")
+            .field("kids", &self.kids().collect::<Vec<_>>())
+            .field("skipped", &self.skipped)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! When a key set is fetched again and how long it is trusted. Pure.
+
+use std::time::Duration;
+
+use super::KeySet;
+use crate::clock::{Moment, Wall};
+use crate::event::{Actor, Change};
+use crate::fault::{ConfigError, FetchError};
+use crate::refresh::{Asked, Freshness, RefreshPolicy, Resource, within};
+
+/// How often a key set is fetched and how long it is trusted without.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use midil_auth::jwks::RotationPolicy;
+///
+/// let policy = RotationPolicy::default().interval(Duration::from_secs(60));
+/// assert!(policy.validate().is_ok());
+/// assert!(policy.max_stale(Duration::from_secs(30)).validate().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotationPolicy {
+    interval: Duration,
+    least: Duration,
+    most: Duration,
+    max_stale: Duration,
+}
+
+impl Default for RotationPolicy {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(300),
+            least: Duration::from_secs(60),
+            most: Duration::from_secs(3600),
+            max_stale: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl RotationPolicy {
+    /// The time between two scheduled fetches where the server gives no hint.
+    ///
+    /// From 10 ms to 24 h. Defaults to 5 min.
+    #[must_use]
+    pub const fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// The bounds within which the server's `Cache-Control: max-age` or `Expires` (RFC 9111)
+    /// replaces the interval.
+    ///
+    /// From 10 ms to 24 h. Defaults to 1 min and 1 h.
+    #[must_use]
+    pub const fn hint_bounds(mut self, least: Duration, most: Duration) -> Self {
+        self.least = least;
+        self.most = most;
+        self
+    }
+
+    /// How long keys are trusted without a successful fetch. Past it verification fails closed.
+    ///
+    /// From the longest interval to 30 days. Defaults to 24 h.
+    #[must_use]
+    pub const fn max_stale(mut self, max_stale: Duration) -> Self {
+        self.max_stale = max_stale;
+        self
+    }
+
+    /// Checks that every setting is in its range and none contradicts another.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the setting.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const LEAST: Duration = Duration::from_millis(10);
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        within("interval", self.interval, LEAST, DAY)?;
+        within("hint_bounds (most)", self.most, LEAST, DAY)?;
+        within("hint_bounds (least)", self.least, LEAST, self.most)?;
+        within(
+            "max_stale",
+            self.max_stale,
+            self.interval.max(self.least),
+            DAY * 30,
+        )
+    }
+
+    fn plan(&self, refresh: &RefreshPolicy, asked: Asked) -> Freshness {
+        let period = match asked.fresh_for {
+            Some(hint) => hint.clamp(self.least, self.most.min(self.max_stale)),
+            None => self.interval,
+        };
+        Freshness {
+            refresh_at: asked
+                .at
+                .tick
+                .after(period.mul_f64(1.0 - refresh.jitter * asked.draw)),
+            // Staleness is a matter of the monotonic clock alone: a step of the wall clock does
+            // not make keys any older.
+            usable_until: Moment {
+                tick: asked.at.tick.after(self.max_stale),
+                wall: Wall::from_nanos(u64::MAX),
+            },
+        }
+    }
+}
+
+impl Resource for KeySet {
+    type Policy = RotationPolicy;
+
+    const ACTOR: Actor = Actor::Jwks;
+
+    fn admit(
+        self,
+        policy: &RotationPolicy,
+        refresh: &RefreshPolicy,
+        asked: Asked,
+    ) -> Result<(Self, Freshness), FetchError> {
+        Ok((self, policy.plan(refresh, asked)))
+    }
+
+    fn confirm(
+        &self,
+        policy: &RotationPolicy,
+        refresh: &RefreshPolicy,
+        asked: Asked,
+    ) -> Result<Freshness, FetchError> {
+        Ok(policy.plan(refresh, asked))
+    }
+
+    fn change(&self, previous: Option<&Self>, _: &Freshness, asked: Asked) -> Option<Change> {
+        let difference = self.diff(previous)?;
+        Some(Change::Rotated {
+            version: asked.version,
+            added: difference.added,
+            removed: difference.removed,
+            replaced: difference.replaced,
+            skipped: self.skipped().iter().map(ToString::to_string).collect(),
+            cause: asked.cause,
+        })
+    }
+}

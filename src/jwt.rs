@@ -1,0 +1,21 @@
+//! Inbound: verifying a JWT (RFC 7519) in compact serialization (RFC 7515 §7.1) against a key set
+//! and a policy.
+//!
+//! Cheapest first, and nothing is believed before the signature: size, three segments, strict
+//! base64url, header, key, signature, claims.
+
+mod builder;
+mod claims;
+mod compact;
+mod error;
+pub(crate) mod policy;
+pub(crate) mod profile;
+mod verifier;
+
+pub use builder::VerifierBuilder;
+pub use claims::{Audience, Claims};
+pub use error::{Refusal, VerifyError};
+pub use profile::{AccessToken, IdToken, Jwt, Profile};
+pub use verifier::Verifier;
+
+pub(crate) use builder::KeySource;

@@ -1,0 +1,422 @@
+//! The claims of a verified token (RFC 7519 §4).
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::de::DeserializeOwned;
+
+use super::error::VerifyError;
+use super::profile::{Jwt, Profile};
+use crate::json::{self, Kind, Value};
+
+/// The claims of a token that was verified: its signature, its times and everything else that
+/// the [`Verifier`](super::Verifier) demands.
+///
+/// `P` is the kind of token, `C` a type of the application's own that the claims were also read
+/// into ([`VerifierBuilder::claims`](super::VerifierBuilder::claims)). Cheap to clone. `Debug`
+/// shows which claims there are, not what they say.
+pub struct Claims<P = Jwt, C = ()> {
+    registered: Arc<Registered>,
+    custom: C,
+    profile: PhantomData<fn() -> P>,
+}
+
+/// The payload and where in it the claims stand.
+pub(super) struct Registered {
+    payload: String,
+    pub(super) iss: Option<Text>,
+    sub: Option<Text>,
+    aud: Option<Range<usize>>,
+    pub(super) exp: Option<f64>,
+    pub(super) nbf: Option<f64>,
+    pub(super) iat: Option<f64>,
+    jti: Option<Text>,
+    client_id: Option<Text>,
+    pub(super) azp: Option<Text>,
+    scope: Option<Range<usize>>,
+    pub(super) token_use: Option<Text>,
+    email: Option<Text>,
+    username: Option<Text>,
+    groups: Option<Range<usize>>,
+    pub(super) has_cnf: bool,
+}
+
+/// A string claim: a slice of the payload, or what an escaped one means.
+pub(super) enum Text {
+    Decoded(Box<str>),
+    Plain(Range<usize>),
+}
+
+/// Seconds since 1970 that a date may be: to the year 33658.
+const DATES: Range<f64> = 0.0..1e12;
+
+impl Registered {
+    /// Reads the claims, strictly typed. `groups_claim` is the claim that holds the groups.
+    pub(super) fn read(payload: String, groups_claim: &str) -> Result<Self, VerifyError> {
+        let mut claims = Self::default();
+        let mut broken = None;
+        json::object(&payload, |name, value| {
+            if let Err(name) = claims.set(&payload, &name, value, groups_claim) {
+                broken.get_or_insert(name);
+            }
+        })
+        .map_err(|_| VerifyError::Malformed("the claims are not one strict JSON object"))?;
+        if let Some(name) = broken {
+            return Err(VerifyError::InvalidClaim(name));
+        }
+        claims.payload = payload;
+        Ok(claims)
+    }
+
+    fn set(
+        &mut self,
+        payload: &str,
+        name: &str,
+        value: Value<'_>,
+        groups_claim: &str,
+    ) -> Result<(), &'static str> {
+        match name {
+            "iss" => self.iss = Some(text(payload, value).ok_or("iss")?),
+            "sub" => self.sub = Some(text(payload, value).ok_or("sub")?),
+            "aud" => self.aud = Some(strings(payload, value).ok_or("aud")?),
+            "exp" => self.exp = Some(date(value).ok_or("exp")?),
+            "nbf" => self.nbf = Some(date(value).ok_or("nbf")?),
+            "iat" => self.iat = Some(date(value).ok_or("iat")?),
+            "jti" => self.jti = Some(text(payload, value).ok_or("jti")?),
+            "client_id" => self.client_id = Some(text(payload, value).ok_or("client_id")?),
+            "azp" => self.azp = Some(text(payload, value).ok_or("azp")?),
+            "scope" => self.scope = Some(strings(payload, value).ok_or("scope")?),
+            // What Okta and Entra ID call it.
+            "scp" if self.scope.is_none() => {
+                self.scope = Some(strings(payload, value).ok_or("scp")?);
+            }
+            "token_use" => self.token_use = Some(text(payload, value).ok_or("token_use")?),
+            "email" => self.email = Some(text(payload, value).ok_or("email")?),
+            "username" | "cognito:username" => {
+                self.username = Some(text(payload, value).ok_or("username")?);
+            }
+            "cnf" => self.has_cnf = true,
+            name if name == groups_claim => {
+                self.groups = Some(strings(payload, value).ok_or("groups")?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn text<'a>(&'a self, text: &'a Option<Text>) -> Option<&'a str> {
+        match text.as_ref()? {
+            Text::Decoded(text) => Some(text),
+            Text::Plain(range) => self.payload.get(range.clone()),
+        }
+    }
+
+    pub(super) fn client_id(&self) -> Option<&str> {
+        self.text(&self.client_id)
+    }
+
+    pub(super) fn audience(&self) -> Audience {
+        Audience(self.list(&self.aud))
+    }
+
+    /// Whether the claim of that name is there, `null` or not.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match name {
+            "aud" => self.aud.is_some(),
+            "client_id" => self.client_id.is_some(),
+            "iat" => self.iat.is_some(),
+            "jti" => self.jti.is_some(),
+            "sub" => self.sub.is_some(),
+            other => self.raw(other).is_some(),
+        }
+    }
+
+    fn raw(&self, wanted: &str) -> Option<Value<'_>> {
+        let mut found = None;
+        let _ = json::object(&self.payload, |name, value| {
+            if name == wanted {
+                found = Some(value);
+            }
+        });
+        found
+    }
+
+    /// A claim that is a string or an array of strings.
+    fn list(&self, range: &Option<Range<usize>>) -> Vec<String> {
+        let Some(raw) = range.clone().and_then(|range| self.payload.get(range)) else {
+            return Vec::new();
+        };
+        if raw.starts_with('"') {
+            return serde_json::from_str(raw).into_iter().collect();
+        }
+        serde_json::from_str(raw).unwrap_or_default()
+    }
+
+    /// The scopes: space-separated in a string (RFC 8693 §4.2), or one to an element.
+    pub(super) fn scopes(&self) -> Vec<String> {
+        let words = self.list(&self.scope);
+        let words = words.iter().flat_map(|words| words.split(' '));
+        words
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    pub(super) fn groups(&self) -> Vec<String> {
+        self.list(&self.groups)
+    }
+
+    pub(super) fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().iter().any(|granted| granted == scope)
+    }
+
+    pub(super) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.payload)
+    }
+}
+
+impl Default for Registered {
+    fn default() -> Self {
+        Self {
+            payload: String::new(),
+            iss: None,
+            sub: None,
+            aud: None,
+            exp: None,
+            nbf: None,
+            iat: None,
+            jti: None,
+            client_id: None,
+            azp: None,
+            scope: None,
+            token_use: None,
+            email: None,
+            username: None,
+            groups: None,
+            has_cnf: false,
+        }
+    }
+}
+
+/// Where in `payload` a slice of it stands.
+fn position(payload: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - payload.as_ptr() as usize;
+    start..start + part.len()
+}
+
+fn text(payload: &str, value: Value<'_>) -> Option<Text> {
+    match value.string()? {
+        std::borrow::Cow::Borrowed(text) => Some(Text::Plain(position(payload, text))),
+        std::borrow::Cow::Owned(text) => Some(Text::Decoded(text.into())),
+    }
+}
+
+/// A string, or an array of nothing but strings.
+fn strings(payload: &str, value: Value<'_>) -> Option<Range<usize>> {
+    let is_string = |value: Value<'_>| matches!(value.kind, Kind::String { .. });
+    let mut good = is_string(value);
+    if value.kind == Kind::Array {
+        good = true;
+        json::array(value.raw, |element| good &= is_string(element)).ok()?;
+    }
+    good.then(|| position(payload, value.raw))
+}
+
+fn date(value: Value<'_>) -> Option<f64> {
+    value.number().filter(|seconds| DATES.contains(seconds))
+}
+
+#[cfg(feature = "testing")]
+impl Claims {
+    /// Claims that no token carried.
+    pub(crate) fn unverified(payload: String) -> Result<Self, VerifyError> {
+        Ok(Self::new(Registered::read(payload, "groups")?, ()))
+    }
+}
+
+impl<P: Profile, C> Claims<P, C> {
+    pub(super) fn new(registered: Registered, custom: C) -> Self {
+        Self {
+            registered: Arc::new(registered),
+            custom,
+            profile: PhantomData,
+        }
+    }
+
+    /// The same claims with those of the application's type.
+    pub(super) fn with_custom<D>(self, custom: D) -> Claims<P, D> {
+        Claims {
+            registered: self.registered,
+            custom,
+            profile: PhantomData,
+        }
+    }
+
+    /// `iss`: who issued the token.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.registered.text(&self.registered.iss)
+    }
+
+    /// `sub`: whom the token is about; the client itself for client credentials.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.registered.text(&self.registered.sub)
+    }
+
+    /// `aud`: whom the token is for.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        self.registered.audience()
+    }
+
+    /// `exp`: when the token expires.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.registered.exp.map(system)
+    }
+
+    /// `iat`: when the token was issued.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.registered.iat.map(system)
+    }
+
+    /// Whether the token has expired by `now`; a long-running job may want to know.
+    #[must_use]
+    pub fn is_expired_at(&self, now: SystemTime) -> bool {
+        self.expires_at().is_some_and(|exp| now >= exp)
+    }
+
+    /// `jti`: the token's own id.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.registered.text(&self.registered.jti)
+    }
+
+    /// `client_id`: the client that the token was issued to.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.registered.client_id()
+    }
+
+    /// `email`, where the issuer adds it.
+    #[must_use]
+    pub fn email(&self) -> Option<&str> {
+        self.registered.text(&self.registered.email)
+    }
+
+    /// `username` or `cognito:username`.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.registered.text(&self.registered.username)
+    }
+
+    /// `scope` (or `scp`), one to an element.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<String> {
+        self.registered.scopes()
+    }
+
+    /// Whether `scope` was granted.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.registered.has_scope(scope)
+    }
+
+    /// The groups: `cognito:groups` for Cognito, else `groups` or what the builder was told.
+    #[must_use]
+    pub fn groups(&self) -> Vec<String> {
+        self.registered.groups()
+    }
+
+    /// Whether the bearer is in `group`.
+    #[must_use]
+    pub fn has_group(&self, group: &str) -> bool {
+        self.groups().iter().any(|known| known == group)
+    }
+
+    /// Any claim by name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<serde_json::Value> {
+        serde_json::from_str(self.registered.raw(name)?.raw).ok()
+    }
+
+    /// All claims, read into a type of your own.
+    ///
+    /// # Errors
+    ///
+    /// When the claims do not fit the type.
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        self.registered.deserialize()
+    }
+
+    /// The claims as the type that the builder was told.
+    #[must_use]
+    pub const fn custom(&self) -> &C {
+        &self.custom
+    }
+
+    /// The same claims without their kind, as [`AuthzProvider`](crate::AuthzProvider) hands them
+    /// out.
+    #[must_use]
+    pub fn erase(&self) -> Claims {
+        Claims {
+            registered: Arc::clone(&self.registered),
+            custom: (),
+            profile: PhantomData,
+        }
+    }
+}
+
+fn system(seconds: f64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs_f64(seconds)
+}
+
+impl<P, C: Clone> Clone for Claims<P, C> {
+    fn clone(&self) -> Self {
+        Self {
+            registered: Arc::clone(&self.registered),
+            custom: self.custom.clone(),
+            profile: PhantomData,
+        }
+    }
+}
+
+impl<P, C> fmt::Debug for Claims<P, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names = Vec::new();
+        let _ = json::object(&self.registered.payload, |name, _| {
+            names.push(crate::fault::printable(&name));
+        });
+        f.debug_struct("Claims")
+            .field("names", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whom a token is for: `aud`, one string or several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience(Vec<String>);
+
+impl Audience {
+    /// Whether the token is for `audience`.
+    #[must_use]
+    pub fn contains(&self, audience: &str) -> bool {
+        self.0.iter().any(|known| known == audience)
+    }
+
+    /// Each audience.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Whether the token names none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

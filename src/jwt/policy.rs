@@ -1,0 +1,231 @@
+//! What the claims of an authentic token must say. Pure: the time is an argument.
+
+use std::time::Duration;
+
+use super::claims::Registered;
+use super::compact::Header;
+use super::error::VerifyError;
+use crate::clock::Wall;
+use crate::fault::ConfigError;
+use crate::refresh::within;
+
+/// The rules of one verifier, but for the checks of the application's own.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// Exactly one of these is `iss`; the first is the issuer, the others its listed aliases.
+    pub(crate) issuers: Vec<String>,
+    pub(crate) recipient: Recipient,
+    /// `azp`, where it is there, must be one of these (OpenID Connect Core §3.1.3.7).
+    pub(crate) authorized_parties: Vec<String>,
+    pub(crate) token_use: Option<&'static str>,
+    pub(crate) types: Types,
+    pub(crate) required: &'static [&'static str],
+    pub(crate) expiry_required: bool,
+    pub(crate) bearer_of_bound: bool,
+    pub(crate) leeway: Duration,
+    pub(crate) expiry_leeway: Duration,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) groups_claim: String,
+    pub(crate) scopes: Needs,
+    pub(crate) groups: Needs,
+}
+
+/// For whom a token must be: the explicit answer without which no verifier is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Recipient {
+    /// Nobody has said.
+    Unsaid,
+    /// `aud` holds one of these.
+    Audience(Vec<String>),
+    /// `client_id` is one of these, for issuers whose access tokens have no `aud`.
+    ClientId(Vec<String>),
+    /// Whoever: said in so many words.
+    Anybody,
+}
+
+/// Which `typ` is taken (RFC 8725 §3.11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Types {
+    /// Absent, or one of these.
+    Optional(Vec<String>),
+    /// One of these.
+    Required(Vec<String>),
+}
+
+/// Scopes or groups that must all be there, and such of which one must be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) all: Vec<String>,
+    pub(crate) any: Vec<String>,
+}
+
+impl Needs {
+    fn met_by(&self, granted: impl FnOnce() -> Vec<String>) -> bool {
+        if self.all.is_empty() && self.any.is_empty() {
+            return true;
+        }
+        let granted = granted();
+        let has = |wanted: &String| granted.contains(wanted);
+        self.all.iter().all(has) && (self.any.is_empty() || self.any.iter().any(has))
+    }
+}
+
+impl Policy {
+    pub(crate) fn new(issuer: String) -> Self {
+        Self {
+            issuers: vec![issuer],
+            recipient: Recipient::Unsaid,
+            authorized_parties: Vec::new(),
+            token_use: None,
+            types: Types::Optional(vec!["JWT".to_owned(), "at+jwt".to_owned()]),
+            required: &[],
+            expiry_required: true,
+            bearer_of_bound: false,
+            leeway: Duration::from_secs(30),
+            expiry_leeway: Duration::ZERO,
+            max_age: None,
+            groups_claim: "groups".to_owned(),
+            scopes: Needs::default(),
+            groups: Needs::default(),
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        const MOST: Duration = Duration::from_secs(300);
+        let refuse = |field, problem, remedy| Err(ConfigError::new(field, problem, remedy));
+        if self.issuers.iter().any(|issuer| issuer.trim().is_empty()) {
+            return refuse("issuer", "is empty", "give the exact `iss` of the tokens");
+        }
+        let named = match &self.recipient {
+            Recipient::Unsaid => {
+                return refuse(
+                    "audience",
+                    "is not set",
+                    "say for whom tokens must be: audience(…), client_id(…) or any_audience()",
+                );
+            }
+            Recipient::Audience(names) | Recipient::ClientId(names) => &names[..],
+            Recipient::Anybody => &[],
+        };
+        if named.iter().any(|name| name.trim().is_empty()) {
+            return refuse(
+                "audience",
+                "is empty",
+                "give the audience or client id of this service",
+            );
+        }
+        within("leeway", self.leeway, Duration::ZERO, MOST)?;
+        within("expiry_leeway", self.expiry_leeway, Duration::ZERO, MOST)
+    }
+
+    /// Checks `typ`, before anything costs time.
+    pub(super) fn check_header(&self, header: &Header) -> Result<(), VerifyError> {
+        let (accepted, required) = match &self.types {
+            Types::Optional(accepted) => (accepted, false),
+            Types::Required(accepted) => (accepted, true),
+        };
+        let fits = match &header.typ {
+            None => !required,
+            Some(typ) => accepted.iter().any(|accepted| same_type(accepted, typ)),
+        };
+        if fits { Ok(()) } else { Err(VerifyError::Type) }
+    }
+
+    /// Checks the claims of a token whose signature is good.
+    pub(super) fn check(&self, claims: &Registered, now: Wall) -> Result<(), VerifyError> {
+        self.check_times(claims, now)?;
+        let issuer = claims
+            .text(&claims.iss)
+            .ok_or(VerifyError::MissingClaim("iss"))?;
+        if !self.issuers.iter().any(|known| known == issuer) {
+            return Err(VerifyError::Issuer);
+        }
+        self.check_recipient(claims)?;
+        if let Some(wanted) = self.token_use {
+            let token_use = claims.text(&claims.token_use);
+            if token_use.ok_or(VerifyError::MissingClaim("token_use"))? != wanted {
+                return Err(VerifyError::TokenUse);
+            }
+        }
+        if let Some(missing) = self.required.iter().find(|name| !claims.has(name)) {
+            return Err(VerifyError::MissingClaim(missing));
+        }
+        if claims.has_cnf && !self.bearer_of_bound {
+            return Err(VerifyError::Confirmation);
+        }
+        if !self.scopes.met_by(|| claims.scopes()) {
+            return Err(VerifyError::Scope);
+        }
+        if !self.groups.met_by(|| claims.groups()) {
+            return Err(VerifyError::Group);
+        }
+        Ok(())
+    }
+
+    /// `exp`, `nbf` and `iat` (RFC 7519 §4.1.4 to §4.1.6). A token expires at `exp`, not after it.
+    fn check_times(&self, claims: &Registered, now: Wall) -> Result<(), VerifyError> {
+        let now = Duration::from_nanos(now.as_nanos()).as_secs_f64();
+        let leeway = self.leeway.as_secs_f64();
+        match claims.exp {
+            Some(exp) if now >= exp + self.expiry_leeway.as_secs_f64() => {
+                return Err(VerifyError::Expired);
+            }
+            None if self.expiry_required => return Err(VerifyError::MissingClaim("exp")),
+            _ => {}
+        }
+        let begins = claims.nbf.into_iter().chain(claims.iat);
+        if begins.into_iter().any(|begin| begin > now + leeway) {
+            return Err(VerifyError::NotYetValid);
+        }
+        if let Some(max_age) = self.max_age {
+            let iat = claims.iat.ok_or(VerifyError::MissingClaim("iat"))?;
+            if now - iat > max_age.as_secs_f64() + leeway {
+                return Err(VerifyError::TooOld);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_recipient(&self, claims: &Registered) -> Result<(), VerifyError> {
+        match &self.recipient {
+            Recipient::Unsaid => return Err(VerifyError::Audience),
+            Recipient::Anybody => {}
+            Recipient::Audience(ours) => {
+                let audience = claims.audience();
+                if !claims.has("aud") {
+                    return Err(VerifyError::MissingClaim("aud"));
+                }
+                if !ours.iter().any(|ours| audience.contains(ours)) {
+                    return Err(VerifyError::Audience);
+                }
+            }
+            Recipient::ClientId(ours) => {
+                let client = claims
+                    .client_id()
+                    .ok_or(VerifyError::MissingClaim("client_id"))?;
+                if !ours.iter().any(|ours| ours == client) {
+                    return Err(VerifyError::ClientId);
+                }
+            }
+        }
+        if !self.authorized_parties.is_empty()
+            && let Some(party) = claims.text(&claims.azp)
+            && !self.authorized_parties.iter().any(|known| known == party)
+        {
+            return Err(VerifyError::ClientId);
+        }
+        Ok(())
+    }
+}
+
+/// Media types without their `application/` are the same type (RFC 7515 §4.1.9).
+fn same_type(a: &str, b: &str) -> bool {
+    fn bare(name: &str) -> &str {
+        const PREFIX: &str = "application/";
+        match name.get(..PREFIX.len()) {
+            Some(prefix) if prefix.eq_ignore_ascii_case(PREFIX) => &name[PREFIX.len()..],
+            _ => name,
+        }
+    }
+    bare(a).eq_ignore_ascii_case(bare(b))
+}

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod auth;
+pub mod bearer;
+mod clock;
+pub mod cognito;
+pub mod config;
+mod error;
+pub mod event;
+mod fault;
+mod json;
+pub mod jwks;
+pub mod jwt;
+pub mod oauth2;
+mod provider;
+mod refresh;
+mod secret;
+mod snapshot;
+mod supervisor;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transport;
+
+pub use auth::{Auth, AuthBuilder, Health, KeysStatus};
+pub use clock::Clock;
+pub use config::AuthConfig;
+pub use error::AuthError;
+pub use event::{Event, Events};
+pub use fault::{ConfigError, FetchError, FetchErrorKind};
+pub use jwt::{Claims, Verifier};
+pub use oauth2::TokenHandle;
+pub use provider::{AuthnProvider, AuthzProvider, ProviderFuture};
+pub use refresh::source::{Fetched, Source};
+pub use refresh::{RefreshPolicy, Start};
+pub use secret::Secret;

@@ -1,0 +1,18 @@
+//! Outbound: access tokens by the OAuth 2.0 client-credentials grant (RFC 6749 §4.4), or from a
+//! source of your own.
+
+mod client_auth;
+mod credential;
+mod endpoint;
+mod grant;
+mod handle;
+mod lifetime;
+mod response;
+mod token;
+
+pub use client_auth::{BasicEncoding, ClientAuth};
+pub use credential::Credential;
+pub use grant::ClientCredentials;
+pub use handle::{TokenChanges, TokenError, TokenHandle, TokenState, TokenStatus};
+pub use lifetime::LifetimePolicy;
+pub use token::{AccessToken, AuthHeaders};

@@ -1,0 +1,83 @@
+//! The token endpoint as a source of access tokens.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, header};
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use super::grant::ClientCredentials;
+use super::{AccessToken, response};
+use crate::clock::Clock;
+use crate::fault::FetchError;
+use crate::refresh::source::{Fetched, Source};
+use crate::transport::{self, Transport};
+
+/// The most that is read of a token response, in bytes.
+const MAX_BODY: usize = 256 * 1024;
+
+pub(super) struct TokenEndpoint {
+    url: Url,
+    grant: ClientCredentials,
+    transport: Transport,
+    clock: Clock,
+}
+
+impl TokenEndpoint {
+    pub(super) const fn new(
+        url: Url,
+        grant: ClientCredentials,
+        transport: Transport,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            url,
+            grant,
+            transport,
+            clock,
+        }
+    }
+
+    async fn request(&self) -> Result<reqwest::RequestBuilder, FetchError> {
+        let secret = self.grant.secret.read().await?;
+        let mut form = Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials");
+        if let Some(scope) = &self.grant.scope {
+            form.append_pair("scope", scope);
+        }
+        for (name, value) in &self.grant.parameters {
+            form.append_pair(name, value);
+        }
+        let authorization =
+            self.grant
+                .client_auth
+                .apply(&self.grant.client_id, &secret, &mut form)?;
+        let mut request = self
+            .transport
+            .request(Method::POST, &self.url)
+            .header(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            )
+            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
+            .body(form.finish());
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        Ok(request)
+    }
+}
+
+impl Source<AccessToken> for TokenEndpoint {
+    async fn fetch(
+        &self,
+        _in_service: Option<Arc<AccessToken>>,
+    ) -> Result<Fetched<AccessToken>, FetchError> {
+        let request = self.request().await?;
+        let answer = Transport::send(request, MAX_BODY).await?;
+        let retry_after = transport::retry_after(&answer.headers, self.clock.wall());
+        let mut token = response::parse(answer.status, &answer.body, retry_after)?;
+        token.issuer_time = transport::server_date(&answer.headers);
+        Ok(Fetched::new(token))
+    }
+}

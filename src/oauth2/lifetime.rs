@@ -1,0 +1,219 @@
+//! When a token is refreshed and until when it is used. Pure.
+
+use std::time::Duration;
+
+use super::AccessToken;
+use crate::event::{Actor, Change};
+use crate::fault::{ConfigError, FetchError, FetchErrorKind};
+use crate::refresh::{Asked, Freshness, RefreshPolicy, Resource, within};
+
+/// How a token's lifetime is used.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use midil_auth::oauth2::LifetimePolicy;
+///
+/// let policy = LifetimePolicy::default().refresh_at(0.6).margin(Duration::from_secs(30));
+/// assert!(policy.validate().is_ok());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LifetimePolicy {
+    refresh_at: f64,
+    margin: Duration,
+    default_lifetime: Duration,
+    max_lifetime: Duration,
+}
+
+impl Default for LifetimePolicy {
+    fn default() -> Self {
+        Self {
+            refresh_at: 0.75,
+            margin: Duration::from_secs(10),
+            default_lifetime: Duration::from_secs(300),
+            max_lifetime: Duration::from_secs(366 * 24 * 3600),
+        }
+    }
+}
+
+impl LifetimePolicy {
+    /// The latest point of the lifetime at which the token is refreshed, as a share of it. The
+    /// jitter of [`RefreshPolicy`] draws it forward.
+    ///
+    /// From 0.1 to 0.95. Defaults to 0.75, as Amazon Cognito advises.
+    #[must_use]
+    pub const fn refresh_at(mut self, share: f64) -> Self {
+        self.refresh_at = share;
+        self
+    }
+
+    /// How long before its end a token is taken out of service, so that it does not expire on
+    /// the way. It shrinks with the lifetime: never more than half of what is left after the
+    /// refresh point.
+    ///
+    /// To 1 h. Defaults to 10 s.
+    #[must_use]
+    pub const fn margin(mut self, margin: Duration) -> Self {
+        self.margin = margin;
+        self
+    }
+
+    /// The lifetime of a token that does not say, neither in `expires_in` (RFC 6749 §5.1) nor in
+    /// its own `exp`.
+    ///
+    /// From 1 s to 24 h. Defaults to 5 min, the least that Amazon Cognito issues.
+    #[must_use]
+    pub const fn default_lifetime(mut self, lifetime: Duration) -> Self {
+        self.default_lifetime = lifetime;
+        self
+    }
+
+    /// The longest lifetime that is believed.
+    ///
+    /// From 1 s to 366 days. Defaults to 366 days.
+    #[must_use]
+    pub const fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.max_lifetime = lifetime;
+        self
+    }
+
+    /// Checks that every setting is in its range.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the setting.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        const SECOND: Duration = Duration::from_secs(1);
+        if !(0.1..=0.95).contains(&self.refresh_at) {
+            return Err(ConfigError::new(
+                "refresh_at",
+                "is out of range",
+                "use a share of the lifetime from 0.1 to 0.95",
+            ));
+        }
+        within("margin", self.margin, Duration::ZERO, DAY / 24)?;
+        within("default_lifetime", self.default_lifetime, SECOND, DAY)?;
+        within("max_lifetime", self.max_lifetime, SECOND, DAY * 366)
+    }
+
+    /// From the moment the token was asked for: when to refresh it and until when to use it.
+    /// `None` for a lifetime of nothing.
+    pub(super) fn plan(&self, lifetime: Duration, jitter: f64) -> Option<(Duration, Duration)> {
+        let lifetime = lifetime.min(self.max_lifetime);
+        let refresh = lifetime.mul_f64(self.refresh_at * (1.0 - jitter));
+        let latest = lifetime.mul_f64(self.refresh_at);
+        let margin = self.margin.min(lifetime.saturating_sub(latest) / 2);
+        let usable = lifetime.saturating_sub(margin);
+        (refresh < usable).then_some((refresh, usable))
+    }
+}
+
+impl Resource for AccessToken {
+    type Policy = LifetimePolicy;
+
+    const ACTOR: Actor = Actor::TokenManager;
+
+    fn admit(
+        mut self,
+        policy: &LifetimePolicy,
+        refresh: &RefreshPolicy,
+        asked: Asked,
+    ) -> Result<(Self, Freshness), FetchError> {
+        let lifetime = self.lifetime(asked.at, policy.default_lifetime);
+        let freshness = freshness(policy, refresh, asked, lifetime)?;
+        self.stamp(asked.at, lifetime.min(policy.max_lifetime));
+        Ok((self, freshness))
+    }
+
+    fn confirm(
+        &self,
+        policy: &LifetimePolicy,
+        refresh: &RefreshPolicy,
+        asked: Asked,
+    ) -> Result<Freshness, FetchError> {
+        let left = self
+            .expires_at()
+            .duration_since(asked.at.wall.to_system())
+            .unwrap_or_default();
+        freshness(policy, refresh, asked, left)
+    }
+
+    fn change(&self, _: Option<&Self>, freshness: &Freshness, asked: Asked) -> Option<Change> {
+        let now = asked.at.tick.after(asked.took);
+        Some(Change::Refreshed {
+            version: asked.version,
+            usable_for: freshness.usable_until.tick.since(now),
+            refresh_in: freshness.refresh_at.since(now),
+            took: asked.took,
+        })
+    }
+}
+
+fn freshness(
+    policy: &LifetimePolicy,
+    refresh: &RefreshPolicy,
+    asked: Asked,
+    lifetime: Duration,
+) -> Result<Freshness, FetchError> {
+    let Some((refresh_in, usable_for)) = policy.plan(lifetime, refresh.jitter * asked.draw) else {
+        return Err(FetchError::new(
+            FetchErrorKind::Unusable,
+            "the access token has no lifetime left",
+        ));
+    };
+    if usable_for <= asked.took {
+        return Err(FetchError::new(
+            FetchErrorKind::Unusable,
+            "the access token expired while it was on its way",
+        ));
+    }
+    Ok(Freshness {
+        refresh_at: asked.at.tick.after(refresh_in),
+        usable_until: asked.at.after(usable_for),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_token_is_refreshed_before_it_is_out_of_service_and_that_before_it_expires(
+            nanos in 0_u64..=u64::MAX,
+            seconds in 0_u64..=u64::MAX,
+            share in 0.1_f64..=0.95,
+            margin in 0_u64..=3600,
+            jitter in 0.0_f64..0.5,
+        ) {
+            let policy = LifetimePolicy::default()
+                .refresh_at(share)
+                .margin(Duration::from_secs(margin));
+            for lifetime in [Duration::from_nanos(nanos), Duration::from_secs(seconds)] {
+                match policy.plan(lifetime, jitter) {
+                    Some((refresh, usable)) => {
+                        prop_assert!(refresh < usable && usable <= lifetime);
+                        prop_assert!(usable <= policy.max_lifetime);
+                    }
+                    None => prop_assert!(lifetime < Duration::from_micros(1)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_margin_shrinks_with_the_lifetime() {
+        let policy = LifetimePolicy::default();
+        let usable = |secs| {
+            policy
+                .plan(Duration::from_secs(secs), 0.0)
+                .expect("a plan")
+                .1
+        };
+        assert_eq!(usable(3600), Duration::from_secs(3590));
+        assert_eq!(usable(8), Duration::from_secs(7));
+    }
+}

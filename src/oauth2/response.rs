@@ -1,0 +1,156 @@
+//! Reading what a token endpoint answers: strict in what is used, tolerant in how servers spell
+//! it (RFC 6749 §5.1, §5.2). Pure.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::AccessToken;
+use crate::fault::{FetchError, FetchErrorKind};
+use crate::secret::Secret;
+
+/// Lifetimes beyond this are nonsense, and arithmetic on them is no use (100 years, in seconds).
+const ABSURD: f64 = 100.0 * 366.0 * 86_400.0;
+
+/// Error codes that repeating the request does not mend.
+const PERMANENT: [&str; 6] = [
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
+
+#[derive(Deserialize)]
+struct Body {
+    access_token: Option<Secret>,
+    token_type: Option<Value>,
+    expires_in: Option<Value>,
+    scope: Option<Value>,
+    error: Option<Value>,
+    error_description: Option<Value>,
+    #[serde(rename = "errorCode")]
+    error_code: Option<Value>,
+    #[serde(rename = "errorSummary")]
+    error_summary: Option<Value>,
+    #[serde(rename = "__type")]
+    aws_type: Option<Value>,
+    message: Option<Value>,
+}
+
+/// Turns a token endpoint's answer into a token or the reason there is none.
+///
+/// The content type is not consulted: servers mislabel both kinds of answer.
+pub(super) fn parse(
+    status: StatusCode,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> Result<AccessToken, FetchError> {
+    let parsed = serde_json::from_slice::<Body>(body);
+    let error = match parsed {
+        Ok(body) => match refusal(status, &body) {
+            None if status.is_success() => match success(body) {
+                Ok(token) => return Ok(token),
+                Err(error) => error,
+            },
+            Some(error) => error,
+            None => unexplained(status),
+        },
+        Err(_) if status.is_success() => FetchError::new(
+            FetchErrorKind::Malformed,
+            format!("status {status} with a body that is not a JSON token response"),
+        ),
+        Err(_) => unexplained(status),
+    };
+    Err(match retry_after {
+        Some(after) => error.retry_after(after),
+        None => error,
+    })
+}
+
+fn success(body: Body) -> Result<AccessToken, FetchError> {
+    let malformed = |what: &str| Err(FetchError::new(FetchErrorKind::Malformed, what));
+    let Some(secret) = body.access_token.filter(|token| !token.is_empty()) else {
+        return malformed("the token response has no access_token");
+    };
+    match body.token_type.as_ref().map(Value::as_str) {
+        // A missing type is common and means Bearer; any other type must not be sent as one.
+        None => {}
+        Some(Some(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
+        _ => return malformed("the token_type is not Bearer, the only one that can be sent"),
+    }
+    let mut token = AccessToken::bearer(secret.expose())?;
+    if let Some(lifetime) = body.expires_in.as_ref().and_then(seconds) {
+        token = token.expires_in(lifetime);
+    }
+    if let Some(Value::String(scope)) = body.scope {
+        token = token.scope(scope);
+    }
+    Ok(token)
+}
+
+/// `expires_in` as servers send it: a number, whole or not, or the same in a string. Nothing
+/// that is not a number counts; a negative number is no time at all.
+fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    if seconds.is_nan() {
+        return None;
+    }
+    Some(Duration::from_secs_f64(seconds.clamp(0.0, ABSURD)))
+}
+
+/// The error response in the body, whatever the status says and however it is spelled.
+fn refusal(status: StatusCode, body: &Body) -> Option<FetchError> {
+    let text = |value: &Option<Value>| match value {
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    };
+    let code = text(&body.error)
+        .or_else(|| text(&body.error_code))
+        .or_else(|| text(&body.aws_type))?;
+    let description = text(&body.error_description)
+        .or_else(|| text(&body.error_summary))
+        .or_else(|| text(&body.message));
+    // AWS writes `com.amazonaws…#TooManyRequestsException`.
+    let code = code.rsplit('#').next().unwrap_or_default();
+    let message = match description {
+        Some(description) => format!("{code}: {description}"),
+        None => code.to_owned(),
+    };
+    if is_throttling(status, code) {
+        return Some(FetchError::new(FetchErrorKind::Throttled, message));
+    }
+    let permanent = PERMANENT.contains(&code) && !status.is_server_error();
+    Some(FetchError::refused(code, message, permanent))
+}
+
+fn is_throttling(status: StatusCode, code: &str) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS
+        || code.starts_with("TooManyRequests")
+        || code.eq_ignore_ascii_case("slow_down")
+        || code.starts_with("Throttling")
+}
+
+fn unexplained(status: StatusCode) -> FetchError {
+    let kind = match status {
+        StatusCode::TOO_MANY_REQUESTS => FetchErrorKind::Throttled,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => FetchErrorKind::Timeout,
+        other => FetchErrorKind::Status(other.as_u16()),
+    };
+    let hint = if status.is_redirection() {
+        ": redirects are not followed, for they would carry the client secret along"
+    } else {
+        ""
+    };
+    FetchError::new(kind, format!("the token endpoint answered {status}{hint}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,560 @@
+//! The actor of one kind of resource. It decides nothing: it feeds [`Lifecycle`] and carries out
+//! the [`Action`]s.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::FutureExt;
+use ractor::{ActorProcessingErr, ActorRef};
+use tokio::task::AbortHandle;
+use tracing::Instrument;
+
+use super::address::{Address, Entry, Knock};
+use super::agenda::{Agenda, Id};
+use super::lifecycle::{Action, Input, Lifecycle, State, Why};
+use super::{Asked, Freshness, Outcome, Resource, Snapshot};
+use crate::clock::{Clock, Moment, Tick};
+use crate::event::{Actor, Announcer, Cause, Change, Event};
+use crate::fault::{FetchError, FetchErrorKind};
+
+/// The longest the timer sleeps. Timers stand still while the machine is suspended; with this
+/// much granularity a resumed machine catches up soon.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Failures in a row that are logged as warnings; more of the same are noise.
+const LOUD_FAILURES: u32 = 3;
+
+/// What the actor is told. It lies in the [`Address`]'s inbox; the ractor message is only a knock.
+pub(crate) enum Letter<T> {
+    /// Look after this entry.
+    Adopt(Id),
+    /// A fetch has ended.
+    Completed {
+        incarnation: u64,
+        id: Id,
+        attempt: u32,
+        outcome: Outcome<T>,
+    },
+    #[cfg(feature = "testing")]
+    Crash,
+    /// Somebody left a demand with this entry.
+    Demand(Id),
+    /// Forget this entry.
+    Retire(Id),
+    /// The timer of this epoch has run out.
+    Tick { incarnation: u64, epoch: u64 },
+}
+
+/// What an incarnation of the actor starts from.
+pub(crate) struct Context<T: Resource> {
+    pub(crate) address: Arc<Address<T>>,
+    pub(crate) clock: Clock,
+    pub(crate) announcer: Announcer,
+    pub(crate) seed: u64,
+}
+
+impl<T: Resource> Clone for Context<T> {
+    fn clone(&self) -> Self {
+        Self {
+            address: Arc::clone(&self.address),
+            clock: self.clock.clone(),
+            announcer: self.announcer.clone(),
+            seed: self.seed,
+        }
+    }
+}
+
+/// The token-manager actor when `T` is an access token, the JWKS actor when it is a key set.
+pub(crate) struct Refresher<T>(PhantomData<fn() -> T>);
+
+impl<T> Refresher<T> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+// Written with ractor's macro and with a message type of the language's own, it compiles whatever
+// features of ractor (`async-trait`, `cluster`) the rest of the graph switches on.
+#[ractor::actor(message = Knock, state = Desk<T>, arguments = Context<T>)]
+impl<T: Resource> Refresher<T> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Knock>,
+        context: Context<T>,
+    ) -> Result<Desk<T>, ActorProcessingErr> {
+        let mut desk = Desk {
+            rng: Rng::with_seed(context.seed),
+            incarnation: context.address.move_in(myself),
+            context,
+            slots: HashMap::new(),
+            agenda: Agenda::default(),
+            timer: None,
+            epoch: 0,
+        };
+        // Everything that matters is with the entries, so nothing of a crashed incarnation is
+        // needed but them.
+        for entry in desk.context.address.entries() {
+            desk.adopt(entry);
+        }
+        desk.arm();
+        Ok(desk)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Knock>,
+        _knock: Knock,
+        desk: &mut Desk<T>,
+    ) -> Result<(), ActorProcessingErr> {
+        for letter in desk.context.address.collect() {
+            desk.receive(letter);
+        }
+        desk.arm();
+        Ok(())
+    }
+}
+
+/// A task that ends with its owner.
+struct Owned(AbortHandle);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A fetch in flight.
+struct Fetch {
+    #[expect(dead_code, reason = "held for its drop: the task ends with it")]
+    task: Owned,
+    begun: Moment,
+    cause: Cause,
+}
+
+/// One resource on the actor's desk.
+struct Slot<T: Resource> {
+    entry: Arc<Entry<T>>,
+    life: Lifecycle,
+    fetch: Option<Fetch>,
+    /// When the value in service ends, until that has been announced.
+    expires: Option<Tick>,
+    /// Where the agenda has this slot.
+    due: Option<Tick>,
+}
+
+/// The state of the actor.
+pub(crate) struct Desk<T: Resource> {
+    context: Context<T>,
+    incarnation: u64,
+    slots: HashMap<Id, Slot<T>>,
+    agenda: Agenda,
+    timer: Option<(Tick, Owned)>,
+    epoch: u64,
+    rng: Rng,
+}
+
+impl<T: Resource> Desk<T> {
+    fn receive(&mut self, letter: Letter<T>) {
+        match letter {
+            Letter::Adopt(id) => {
+                if let Some(entry) = self.context.address.entry(id) {
+                    self.adopt(entry);
+                }
+            }
+            Letter::Completed {
+                incarnation,
+                id,
+                attempt,
+                outcome,
+            } if incarnation == self.incarnation => self.complete(id, attempt, outcome),
+            Letter::Demand(id) => {
+                let demand = self
+                    .slots
+                    .get(&id)
+                    .and_then(|slot| slot.entry.take_demand());
+                if let Some((after, insist)) = demand {
+                    self.feed(id, Input::Demand { after, insist });
+                }
+            }
+            Letter::Retire(id) => self.retire(id),
+            Letter::Tick { incarnation, epoch }
+                if incarnation == self.incarnation && epoch == self.epoch =>
+            {
+                self.tick();
+            }
+            // Of a fetch or a timer that was replaced while its word was on the way.
+            Letter::Completed { .. } | Letter::Tick { .. } => {}
+            #[cfg(feature = "testing")]
+            #[expect(clippy::panic, reason = "a test asked for it")]
+            Letter::Crash => panic!("crash requested by a test"),
+        }
+    }
+
+    fn adopt(&mut self, entry: Arc<Entry<T>>) {
+        let id = entry.id;
+        if self.slots.contains_key(&id) {
+            return;
+        }
+        let published = entry.publisher.published();
+        let snapshot = published.load();
+        let confirmed = snapshot.value.as_ref().map(|_| snapshot.confirmed);
+        let rng = self.rng.fork();
+        let eager = entry.eager;
+        let demand = entry.take_demand();
+        self.slots.insert(
+            id,
+            Slot {
+                life: Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed),
+                expires: confirmed.map(|_| snapshot.freshness.usable_until.tick),
+                fetch: None,
+                due: None,
+                entry,
+            },
+        );
+        if eager {
+            self.feed(id, Input::Begin);
+        }
+        if let Some((after, insist)) = demand {
+            self.feed(id, Input::Demand { after, insist });
+        }
+        self.settle(id);
+    }
+
+    fn retire(&mut self, id: Id) {
+        if let Some(slot) = self.slots.remove(&id) {
+            self.agenda.reschedule(id, slot.due, None);
+            self.announce(&slot.entry.name, Change::Stopped);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.timer = None;
+        let now = self.context.clock.tick();
+        while let Some(id) = self.agenda.due(now) {
+            self.expire(id, now);
+            self.feed(id, Input::Due);
+        }
+    }
+
+    fn expire(&mut self, id: Id, now: Tick) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if slot.expires.is_some_and(|at| at <= now) {
+            slot.expires = None;
+            let cause = slot.entry.publisher.published().load().error.clone();
+            let name = Arc::clone(&slot.entry.name);
+            self.announce(&name, Change::Expired { cause });
+        }
+    }
+
+    /// Feeds one input and carries out what follows.
+    fn feed(&mut self, id: Id, input: Input) {
+        let now = self.context.clock.now();
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let cause = cause_of(slot.life.state(), input);
+        match slot.life.step(&slot.entry.refresh.pace, now.tick, input) {
+            Action::Fetch { attempt } => {
+                let task = fetch(
+                    &slot.entry,
+                    &self.context.address,
+                    self.incarnation,
+                    attempt,
+                );
+                slot.fetch = Some(Fetch {
+                    task,
+                    begun: now,
+                    cause,
+                });
+            }
+            Action::Abandon => {
+                let timeout = slot.entry.refresh.pace.fetch_timeout;
+                let error = FetchError::new(
+                    FetchErrorKind::Timeout,
+                    format!("no complete answer within {timeout:?}"),
+                );
+                self.report(id, now, &error);
+            }
+            // Whoever completes a fetch publishes or reports: it has the value or the error.
+            Action::Nothing | Action::Publish | Action::Report => {}
+        }
+        self.settle(id);
+    }
+
+    /// Judges what a fetch brought, then publishes or reports.
+    fn complete(&mut self, id: Id, attempt: u32, outcome: Outcome<T>) {
+        let now = self.context.clock.now();
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if !slot.life.awaits(attempt) {
+            return;
+        }
+        let Some(fetch) = slot.fetch.take() else {
+            return;
+        };
+        let pace = slot.entry.refresh.pace;
+        let judged = outcome.and_then(|fetched| {
+            let asked = Asked {
+                at: fetch.begun,
+                took: now.tick.since(fetch.begun.tick),
+                version: slot.entry.publisher.published().load().version + 1,
+                fresh_for: fetched.fresh_for,
+                draw: slot.life.draw(),
+                cause: fetch.cause,
+            };
+            judge(&slot.entry, fetched.value, asked)
+        });
+        match judged {
+            Ok(verdict) => {
+                let refresh_at = verdict.freshness.refresh_at;
+                let failures = slot.life.failures();
+                slot.life.step(
+                    &pace,
+                    now.tick,
+                    Input::Succeeded {
+                        attempt,
+                        refresh_at,
+                    },
+                );
+                slot.expires = Some(verdict.freshness.usable_until.tick);
+                self.publish(id, &verdict, fetch.begun, failures);
+            }
+            Err(error) => {
+                let failed = Input::Failed {
+                    attempt,
+                    permanent: !error.is_transient(),
+                    retry_after: error.retry_after_hint(),
+                };
+                slot.life.step(&pace, now.tick, failed);
+                self.report(id, now, &error);
+            }
+        }
+        self.settle(id);
+    }
+
+    fn publish(&mut self, id: Id, verdict: &Verdict<T>, begun: Moment, failures: u32) {
+        let Some(slot) = self.slots.get(&id) else {
+            return;
+        };
+        let state = slot.life.state();
+        slot.entry.publisher.update(|old| {
+            (!old.stopped).then(|| Snapshot {
+                value: Some(Arc::clone(&verdict.value)),
+                version: old.version + u64::from(verdict.change.is_some()),
+                freshness: verdict.freshness,
+                confirmed: begun.tick,
+                state,
+                failures: 0,
+                error: None,
+                stopped: false,
+            })
+        });
+        let name = Arc::clone(&slot.entry.name);
+        if failures > 0 {
+            self.announce(&name, Change::Recovered { failures });
+        }
+        if let Some(change) = verdict.change.clone() {
+            self.announce(&name, change);
+        }
+    }
+
+    fn report(&mut self, id: Id, now: Moment, error: &FetchError) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        slot.fetch = None;
+        let failures = slot.life.failures();
+        let state = slot.life.state();
+        slot.entry.publisher.update(|old| {
+            (!old.stopped).then(|| Snapshot {
+                state,
+                failures,
+                error: Some(error.clone()),
+                ..old.clone()
+            })
+        });
+        let change = Change::RefreshFailed {
+            error: error.clone(),
+            failures,
+            next_attempt_in: slot.life.deadline().unwrap_or(now.tick).since(now.tick),
+            holding: slot
+                .entry
+                .publisher
+                .published()
+                .load()
+                .usable(now)
+                .is_some(),
+        };
+        let name = Arc::clone(&slot.entry.name);
+        self.announce(&name, change);
+    }
+
+    /// Publishes where the life stands, for readers and restarts, and moves the deadline.
+    fn settle(&mut self, id: Id) {
+        let Some(slot) = self.slots.get(&id) else {
+            return;
+        };
+        let state = slot.life.state();
+        slot.entry.publisher.update(|old| {
+            (!old.stopped && old.state != state).then(|| Snapshot {
+                state,
+                ..old.clone()
+            })
+        });
+        self.reschedule(id);
+    }
+
+    fn reschedule(&mut self, id: Id) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            let due = [slot.life.deadline(), slot.expires]
+                .into_iter()
+                .flatten()
+                .min();
+            self.agenda.reschedule(id, slot.due, due);
+            slot.due = due;
+        }
+    }
+
+    /// Keeps one timer armed for the earliest deadline.
+    fn arm(&mut self) {
+        let Some(next) = self.agenda.next() else {
+            self.timer = None;
+            return;
+        };
+        if self.timer.as_ref().is_some_and(|&(at, _)| at == next) {
+            return;
+        }
+        self.epoch += 1;
+        let (incarnation, epoch) = (self.incarnation, self.epoch);
+        let address = Arc::clone(&self.context.address);
+        let wait = next.since(self.context.clock.tick()).min(HEARTBEAT);
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            address.post(Letter::Tick { incarnation, epoch });
+        });
+        self.timer = Some((next, Owned(task.abort_handle())));
+    }
+
+    fn announce(&self, name: &Arc<str>, change: Change) {
+        log(T::ACTOR, name, &change);
+        self.context.announcer.announce(Event {
+            at: self.context.clock.wall().to_system(),
+            name: Arc::clone(name),
+            change,
+        });
+    }
+}
+
+/// A value that was judged good.
+struct Verdict<T> {
+    value: Arc<T>,
+    freshness: Freshness,
+    /// `None` where the value is the one in service.
+    change: Option<Change>,
+}
+
+fn judge<T: Resource>(
+    entry: &Entry<T>,
+    value: Option<T>,
+    asked: Asked,
+) -> Result<Verdict<T>, FetchError> {
+    let in_service = entry.publisher.published().load().value.clone();
+    match (value, in_service) {
+        (Some(value), previous) => {
+            let (value, freshness) = value.admit(&entry.policy, &entry.refresh, asked)?;
+            Ok(Verdict {
+                change: value.change(previous.as_deref(), &freshness, asked),
+                value: Arc::new(value),
+                freshness,
+            })
+        }
+        (None, Some(value)) => Ok(Verdict {
+            freshness: value.confirm(&entry.policy, &entry.refresh, asked)?,
+            value,
+            change: None,
+        }),
+        (None, None) => Err(FetchError::new(
+            FetchErrorKind::Malformed,
+            "the source says nothing changed, but there is nothing in service",
+        )),
+    }
+}
+
+/// Runs one fetch as a task of its own; a completion always comes, even after a panic.
+fn fetch<T: Resource>(
+    entry: &Arc<Entry<T>>,
+    address: &Arc<Address<T>>,
+    incarnation: u64,
+    attempt: u32,
+) -> Owned {
+    let (id, source, address) = (entry.id, Arc::clone(&entry.source), Arc::clone(address));
+    let in_service = entry.publisher.published().load().value.clone();
+    let span = tracing::info_span!(
+        parent: None,
+        "midil_auth.fetch",
+        actor = T::ACTOR.as_str(),
+        name = &*entry.name,
+        attempt,
+    );
+    let task = async move {
+        let fetching = AssertUnwindSafe(async { source.fetch_boxed(in_service).await });
+        let outcome = fetching.catch_unwind().await.unwrap_or_else(|_| {
+            Err(FetchError::new(
+                FetchErrorKind::Panicked,
+                "the source panicked",
+            ))
+        });
+        address.post(Letter::Completed {
+            incarnation,
+            id,
+            attempt,
+            outcome,
+        });
+    };
+    Owned(tokio::spawn(task.instrument(span)).abort_handle())
+}
+
+fn cause_of(state: State, input: Input) -> Cause {
+    match (state, input) {
+        (_, Input::Demand { .. })
+        | (
+            State::Waiting {
+                why: Why::Demand, ..
+            },
+            Input::Due,
+        ) => Cause::Demand,
+        _ => Cause::Schedule,
+    }
+}
+
+fn log(actor: Actor, name: &str, change: &Change) {
+    let actor = actor.as_str();
+    match change {
+        Change::RefreshFailed {
+            error,
+            failures,
+            next_attempt_in,
+            holding,
+        } if *failures <= LOUD_FAILURES => tracing::warn!(
+            actor,
+            name,
+            kind = error.as_str(),
+            error = %error,
+            failures,
+            ?next_attempt_in,
+            holding,
+            "refresh failed"
+        ),
+        Change::Expired { .. } => tracing::warn!(actor, name, "expired"),
+        Change::Recovered { failures } => tracing::info!(actor, name, failures, "recovered"),
+        Change::Rotated { version, .. } => tracing::info!(actor, name, version, "keys rotated"),
+        other => tracing::debug!(actor, name, change = other.as_str(), "resource changed"),
+    }
+}

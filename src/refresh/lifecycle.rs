@@ -1,0 +1,310 @@
+//! The life of one resource, decided apart from being carried out. Pure: no clock, no IO, no actor.
+//!
+//! ```text
+//!            Begin, Demand                    Succeeded: Publish
+//!   Idle ───────────────────▶ Fetching ─────────────────────────────▶ Waiting(Refresh)
+//!                               ▲ │ │                                     │      │
+//!                               │ │ └─ Failed, deadline: Report ─▶ Waiting(Retry | Park)
+//!                               │ │                                     │      │
+//!                               └─┴───────────── Due ◀──────────────────┘      │
+//!                               └──────── Due ◀── Waiting(Demand) ◀── Demand ──┘
+//! ```
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::backoff::Backoff;
+use crate::clock::Tick;
+
+/// How fast a resource may go; the part of a policy that both kinds of resource share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// The deadline of one fetch.
+    pub(crate) fetch_timeout: Duration,
+    /// Least time between the beginnings of two scheduled fetches.
+    pub(crate) min_interval: Duration,
+    /// Least time between the beginnings of two fetches that demands caused.
+    pub(crate) demand_floor: Duration,
+    /// After a failure that may pass.
+    pub(crate) retry: Backoff,
+    /// After a failure that repeating does not mend.
+    pub(crate) probe: Backoff,
+    /// The longest a server's `Retry-After` is obeyed.
+    pub(crate) max_retry_after: Duration,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The first value is wanted.
+    Begin,
+    /// Somebody needs a value from a fetch begun at or after `after`. With `insist`, a parked
+    /// resource is tried again.
+    Demand { after: Tick, insist: bool },
+    /// The deadline has come.
+    Due,
+    /// The fetch `attempt` failed.
+    Failed {
+        attempt: u32,
+        permanent: bool,
+        retry_after: Option<Duration>,
+    },
+    /// The fetch `attempt` brought a value to be refreshed at `refresh_at`.
+    Succeeded { attempt: u32, refresh_at: Tick },
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Nothing,
+    /// Begin the fetch `attempt`, in place of any other.
+    Fetch {
+        attempt: u32,
+    },
+    /// Publish what the fetch brought.
+    Publish,
+    /// The fetch failed: say so, hold the last good value.
+    Report,
+    /// The fetch overran its deadline: abort it, then as `Report`.
+    Abandon,
+}
+
+/// Where in its life a resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Idle,
+    Fetching { begun: Tick, deadline: Tick },
+    Waiting { until: Tick, why: Why },
+}
+
+/// What a waiting resource waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// A demand that came sooner than the floor allows.
+    Demand,
+    /// The slow probe after a permanent failure.
+    Park,
+    /// The refresh point of a good value.
+    Refresh,
+    /// The backoff after a transient failure.
+    Retry,
+}
+
+impl State {
+    /// Whether a demand for a value from a fetch begun at or after `after` would change nothing.
+    pub(crate) fn covers(&self, after: Tick, insist: bool) -> bool {
+        match *self {
+            Self::Idle => false,
+            Self::Fetching { begun, .. } => begun >= after,
+            Self::Waiting { why, .. } => match why {
+                Why::Demand | Why::Retry => true,
+                Why::Park => !insist,
+                Why::Refresh => false,
+            },
+        }
+    }
+}
+
+/// One resource.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    state: State,
+    attempt: u32,
+    failures: u32,
+    /// When the fetch behind the value in service began.
+    confirmed: Option<Tick>,
+    /// When the last fetch that a demand caused began.
+    last_demanded: Option<Tick>,
+    /// A demand that the fetch in flight began too early for.
+    unmet: bool,
+    rng: Rng,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(rng: Rng) -> Self {
+        Self {
+            state: State::Idle,
+            attempt: 0,
+            failures: 0,
+            confirmed: None,
+            last_demanded: None,
+            unmet: false,
+            rng,
+        }
+    }
+
+    /// Goes on from what is published: a good value keeps its refresh point and a failure its
+    /// backoff; a fetch that was in flight is gone and is due again at once.
+    pub(crate) fn resume(rng: Rng, state: State, failures: u32, confirmed: Option<Tick>) -> Self {
+        let state = match state {
+            State::Fetching { begun, .. } => State::Waiting {
+                until: begun,
+                why: Why::Refresh,
+            },
+            other => other,
+        };
+        Self {
+            state,
+            failures,
+            confirmed,
+            ..Self::new(rng)
+        }
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Failures in a row.
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Whether the completion of `attempt` is what is being waited for.
+    pub(crate) const fn awaits(&self, attempt: u32) -> bool {
+        matches!(self.state, State::Fetching { .. }) && self.attempt == attempt
+    }
+
+    /// When [`Input::Due`] is to be fed.
+    pub(crate) const fn deadline(&self) -> Option<Tick> {
+        match self.state {
+            State::Idle => None,
+            State::Fetching { deadline, .. } => Some(deadline),
+            State::Waiting { until, .. } => Some(until),
+        }
+    }
+
+    /// A number in `[0, 1)` to jitter the value's own refresh point with.
+    pub(crate) fn draw(&mut self) -> f64 {
+        self.rng.f64()
+    }
+
+    pub(crate) fn step(&mut self, pace: &Pace, now: Tick, input: Input) -> Action {
+        match input {
+            Input::Begin if self.state == State::Idle => self.fetch(pace, now, false),
+            Input::Begin => Action::Nothing,
+            Input::Demand { after, insist } => self.demand(pace, now, after, insist),
+            Input::Due => self.due(pace, now),
+            Input::Failed {
+                attempt,
+                permanent,
+                retry_after,
+            } => match self.state {
+                State::Fetching { .. } if self.awaits(attempt) => {
+                    self.fail(pace, now, permanent, retry_after);
+                    Action::Report
+                }
+                _ => Action::Nothing,
+            },
+            Input::Succeeded {
+                attempt,
+                refresh_at,
+            } => match self.state {
+                State::Fetching { begun, .. } if attempt == self.attempt => {
+                    self.succeed(pace, now, begun, refresh_at);
+                    Action::Publish
+                }
+                _ => Action::Nothing,
+            },
+        }
+    }
+
+    fn fetch(&mut self, pace: &Pace, now: Tick, demanded: bool) -> Action {
+        self.attempt = self.attempt.wrapping_add(1);
+        self.unmet = false;
+        if demanded {
+            self.last_demanded = Some(now);
+        }
+        self.state = State::Fetching {
+            begun: now,
+            deadline: now.after(pace.fetch_timeout),
+        };
+        Action::Fetch {
+            attempt: self.attempt,
+        }
+    }
+
+    fn due(&mut self, pace: &Pace, now: Tick) -> Action {
+        match self.state {
+            State::Waiting { until, why } if until <= now => {
+                self.fetch(pace, now, why == Why::Demand)
+            }
+            State::Fetching { deadline, .. } if deadline <= now => {
+                self.fail(pace, now, false, None);
+                Action::Abandon
+            }
+            _ => Action::Nothing,
+        }
+    }
+
+    fn demand(&mut self, pace: &Pace, now: Tick, after: Tick, insist: bool) -> Action {
+        if self.confirmed.is_some_and(|begun| begun >= after) || self.state.covers(after, insist) {
+            return Action::Nothing;
+        }
+        match self.state {
+            State::Idle => self.fetch(pace, now, true),
+            State::Fetching { .. } => {
+                self.unmet = true;
+                Action::Nothing
+            }
+            State::Waiting { until, .. } => {
+                let at = self.demand_allowed(pace, now);
+                if at <= now {
+                    return self.fetch(pace, now, true);
+                }
+                if at < until {
+                    self.state = State::Waiting {
+                        until: at,
+                        why: Why::Demand,
+                    };
+                }
+                Action::Nothing
+            }
+        }
+    }
+
+    /// When a fetch for a demand may begin.
+    fn demand_allowed(&self, pace: &Pace, now: Tick) -> Tick {
+        self.last_demanded
+            .map_or(now, |last| last.after(pace.demand_floor).max(now))
+    }
+
+    fn succeed(&mut self, pace: &Pace, now: Tick, begun: Tick, refresh_at: Tick) {
+        self.failures = 0;
+        self.confirmed = Some(begun);
+        let refresh = refresh_at.max(begun.after(pace.min_interval));
+        let demand = self.demand_allowed(pace, now);
+        self.state = if self.unmet && demand < refresh {
+            State::Waiting {
+                until: demand,
+                why: Why::Demand,
+            }
+        } else {
+            State::Waiting {
+                until: refresh,
+                why: Why::Refresh,
+            }
+        };
+        self.unmet = false;
+    }
+
+    fn fail(&mut self, pace: &Pace, now: Tick, permanent: bool, retry_after: Option<Duration>) {
+        self.failures = self.failures.saturating_add(1);
+        self.unmet = false;
+        let (backoff, why) = if permanent {
+            (pace.probe, Why::Park)
+        } else {
+            (pace.retry, Why::Retry)
+        };
+        let asked = retry_after.unwrap_or_default().min(pace.max_retry_after);
+        let delay = backoff.delay(self.failures, &mut self.rng).max(asked);
+        self.state = State::Waiting {
+            until: now.after(delay),
+            why,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

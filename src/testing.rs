@@ -1,0 +1,14 @@
+//! For tests: an issuer in process, mocks of both interfaces, sources by closure, one clock to
+//! advance. Feature `testing`.
+
+mod clock;
+mod fault;
+mod issuer;
+mod keys;
+mod mock;
+
+pub use clock::TestClock;
+pub use fault::{Endpoint, Fault};
+pub use issuer::{Counts, TestIssuer, TestIssuerBuilder};
+pub use keys::SigningKey;
+pub use mock::{MockAuthn, MockAuthz, SourceFn, claims};

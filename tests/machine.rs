@@ -1,0 +1,423 @@
+//! The refresh machine under virtual time: scripted sources, hours in milliseconds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use midil_auth::event::{Actor, Change};
+use midil_auth::oauth2::{AccessToken, Credential, TokenError};
+use midil_auth::testing::{SourceFn, TestClock};
+use midil_auth::{Auth, FetchError, Fetched, Start};
+
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+async fn start() -> (Auth, TestClock) {
+    let clock = TestClock::virtual_time();
+    let auth = Auth::builder()
+        .clock(clock.clock())
+        .seed(7)
+        .start()
+        .await
+        .expect("started");
+    (auth, clock)
+}
+
+fn issue(n: u64, lifetime: Duration) -> Result<Fetched<AccessToken>, FetchError> {
+    Ok(Fetched::new(
+        AccessToken::bearer(format!("token-{n}"))?.expires_in(lifetime),
+    ))
+}
+
+/// Lets tasks run without the clock moving on by itself.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_refreshed_before_it_expires_for_a_whole_day() {
+    let (auth, clock) = start().await;
+    let source = SourceFn::new(async |n| issue(n, LIFETIME));
+    let calls = source.calls();
+    let token = auth
+        .token(Credential::new("day", source))
+        .await
+        .expect("a token");
+    for _ in 0..24 * 60 {
+        clock.advance(Duration::from_secs(60)).await;
+        settle().await;
+        let current = token.current().expect("never without a token");
+        assert!(current.expires_at() > clock.now());
+    }
+    let calls = calls.load(Ordering::SeqCst);
+    // 24 lifetimes: refreshed after 65 % to 75 % of each.
+    assert!((32..=37).contains(&calls), "{calls} fetches in a day");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_held_through_and_then_told() {
+    let (auth, clock) = start().await;
+    let down = Arc::new(AtomicU64::new(0));
+    let gate = Arc::clone(&down);
+    let source = SourceFn::new(move |n| {
+        let down = gate.load(Ordering::SeqCst) == 1;
+        async move {
+            if down {
+                Err(FetchError::transient("the issuer is down"))
+            } else {
+                issue(n, LIFETIME)
+            }
+        }
+    });
+    let mut events = auth.events();
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    down.store(1, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(3580)).await;
+    settle().await;
+    assert!(token.current().is_ok(), "held while it is valid");
+    clock.advance(Duration::from_secs(30)).await;
+    settle().await;
+    let error = token.current().expect_err("expired");
+    assert!(
+        matches!(&error, TokenError::Expired { cause: Some(_), .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("the issuer is down"));
+    down.store(0, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(61)).await;
+    settle().await;
+    assert_eq!(
+        token
+            .current()
+            .expect("recovered")
+            .expose()
+            .split('-')
+            .next(),
+        Some("token")
+    );
+    let mut seen = Vec::new();
+    while let Ok(Ok(event)) = tokio::time::timeout(Duration::ZERO, events.recv()).await {
+        if seen.last() != Some(&event.change.as_str()) {
+            seen.push(event.change.as_str());
+        }
+    }
+    assert_eq!(seen[0], "refreshed");
+    assert!(seen.contains(&"refresh_failed") && seen.contains(&"expired"));
+    assert_eq!(seen[seen.len() - 2..], ["recovered", "refreshed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_callers_without_a_token_cost_one_fetch_and_one_message() {
+    let (auth, _clock) = start().await;
+    let source = SourceFn::new(async |n| {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        issue(n, LIFETIME)
+    });
+    let calls = source.calls();
+    let credential = Credential::new("herd", source).start(Start::Lazy);
+    let token = auth.token(credential).await.expect("lazy");
+    settle().await;
+    let before = auth.messages_sent();
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..10_000 {
+        let token = token.clone();
+        callers.spawn(async move { token.ready().await.map(|t| t.expose().to_owned()) });
+    }
+    while let Some(got) = callers.join_next().await {
+        assert_eq!(got.expect("no panic").expect("a token"), "token-1");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert_eq!(auth.messages_sent() - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crashed_actor_is_back_without_a_fetch_or_a_failed_read() {
+    let (auth, clock) = start().await;
+    let source = SourceFn::new(async |n| issue(n, LIFETIME));
+    let calls = source.calls();
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    let mut events = auth.events();
+    for _ in 0..5 {
+        auth.crash(Actor::TokenManager);
+        loop {
+            assert!(token.current().is_ok());
+            if let Ok(Ok(event)) =
+                tokio::time::timeout(Duration::from_millis(1), events.recv()).await
+                && matches!(
+                    event.change,
+                    Change::Restarted {
+                        actor: Actor::TokenManager
+                    }
+                )
+            {
+                break;
+            }
+        }
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    clock.advance(Duration::from_secs(3000)).await;
+    settle().await;
+    assert_eq!(calls.load(Ordering::SeqCst), 2, "the schedule survives");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_source_is_a_failure_like_any_other() {
+    let (auth, _clock) = start().await;
+    #[expect(clippy::panic, reason = "that is the test")]
+    let source = SourceFn::new(async |n| match n {
+        1..=3 => panic!("provider bug"),
+        n => issue(n, LIFETIME),
+    });
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token in the end");
+    assert_eq!(token.current().expect("a token").expose(), "token-4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_fetch_is_cut_and_delays_nobody() {
+    let (auth, clock) = start().await;
+    let hanging = SourceFn::new(async |_| std::future::pending().await);
+    let hung = auth
+        .token(Credential::new("hung", hanging).start(Start::Background))
+        .await
+        .expect("in the background");
+    let source = SourceFn::new(async |n| issue(n, LIFETIME));
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    clock.advance(Duration::from_secs(11)).await;
+    settle().await;
+    assert!(token.current().is_ok());
+    let error = hung.ready().await.expect_err("hangs");
+    assert!(
+        matches!(&error, TokenError::Failed(e) if e.as_str() == "timeout"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_refusal_fails_the_start_at_once_and_is_probed_slowly() {
+    let (auth, clock) = start().await;
+    let source = SourceFn::new(async |_| Err(FetchError::permanent("invalid_client")));
+    let calls = source.calls();
+    let begun = clock.now();
+    let refused = auth.token(Credential::new("t", source)).await;
+    assert!(
+        refused
+            .expect_err("refused")
+            .to_string()
+            .contains("invalid_client")
+    );
+    assert!(clock.now().duration_since(begun).expect("later") < Duration::from_secs(1));
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+
+    let source = SourceFn::new(async |_| Err(FetchError::permanent("invalid_client")));
+    let calls = source.calls();
+    let token = auth
+        .token(Credential::new("t", source).start(Start::Background))
+        .await
+        .expect("in the background");
+    for _ in 0..3600 {
+        clock.advance(Duration::from_secs(1)).await;
+        settle().await;
+        assert!(token.current().is_err());
+    }
+    let calls = calls.load(Ordering::SeqCst);
+    assert!((4..=12).contains(&calls), "{calls} probes in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_retires_the_credential() {
+    let (auth, clock) = start().await;
+    let source = SourceFn::new(async |n| issue(n, Duration::from_secs(60)));
+    let calls = source.calls();
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    let clone = token.clone();
+    drop(token);
+    assert_eq!(auth.health().tokens.len(), 1);
+    drop(clone);
+    settle().await;
+    assert_eq!(auth.health().tokens.len(), 0);
+    clock.advance(Duration::from_secs(600)).await;
+    settle().await;
+    assert_eq!(
+        calls.load(Ordering::SeqCst),
+        1,
+        "nobody pays for what nobody reads"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tree_stops_with_the_last_thing_that_uses_it() {
+    let (auth, clock) = start().await;
+    let tasks = tokio::runtime::Handle::current().metrics();
+    let source = SourceFn::new(async |n| issue(n, LIFETIME));
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    let mut events = auth.events();
+    drop(auth);
+    clock.advance(Duration::from_secs(3000)).await;
+    settle().await;
+    assert!(token.current().is_ok(), "a handle keeps the tree");
+    drop(token);
+    clock.advance(Duration::from_millis(100)).await;
+    settle().await;
+    assert_eq!(
+        tasks.num_alive_tasks(),
+        0,
+        "nothing outlives the last handle"
+    );
+    while events.recv().await.is_ok() {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_is_idempotent_and_handles_say_so() {
+    let (auth, _clock) = start().await;
+    let hanging = SourceFn::new(async |_| std::future::pending().await);
+    let pending = auth
+        .token(Credential::new("hung", hanging).start(Start::Background))
+        .await
+        .expect("in the background");
+    let waiting = tokio::spawn({
+        let pending = pending.clone();
+        async move { pending.ready().await }
+    });
+    settle().await;
+    tokio::join!(auth.shutdown(), auth.shutdown());
+    auth.shutdown().await;
+    assert!(matches!(pending.current(), Err(TokenError::Stopped)));
+    assert!(matches!(
+        waiting.await.expect("no panic"),
+        Err(TokenError::Stopped)
+    ));
+    assert!(!auth.health().live);
+    let late = SourceFn::new(async |n| issue(n, LIFETIME));
+    assert!(auth.token(Credential::new("late", late)).await.is_err());
+    settle().await;
+    assert_eq!(
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks(),
+        0
+    );
+}
+
+#[test]
+fn a_handle_whose_runtime_is_gone_says_so() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
+    let first = runtime();
+    let token = first.block_on(async {
+        let auth = Auth::start().await.expect("started");
+        let source = SourceFn::new(async |n| issue(n, LIFETIME));
+        auth.token(Credential::new("t", source))
+            .await
+            .expect("a token")
+    });
+    assert!(token.current().is_ok());
+    drop(first);
+    assert!(matches!(token.current(), Err(TokenError::Stopped)));
+    let ready = runtime().block_on(async {
+        tokio::time::timeout(Duration::from_secs(5), token.ready())
+            .await
+            .expect("no hang")
+    });
+    assert!(matches!(ready, Err(TokenError::Stopped)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_renewals_of_one_token_cost_one_fetch_and_a_late_one_none() {
+    let (auth, clock) = start().await;
+    let source = SourceFn::new(async |n| {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        issue(n, LIFETIME)
+    });
+    let calls = source.calls();
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    let rejected = token.current().expect("a token");
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..1_000 {
+        let (token, rejected) = (token.clone(), Arc::clone(&rejected));
+        callers.spawn(async move { token.renew(&rejected).await.map(|t| t.expose().to_owned()) });
+    }
+    while let Some(renewed) = callers.join_next().await {
+        assert_eq!(
+            renewed.expect("no panic").expect("another token"),
+            "token-2"
+        );
+    }
+    assert_eq!(
+        token
+            .renew(&rejected)
+            .await
+            .expect("the newer one")
+            .expose(),
+        "token-2"
+    );
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+
+    let persistent = token.current().expect("a token");
+    let error = token.renew(&persistent).await.expect_err("too soon");
+    assert!(matches!(error, TokenError::CoolingDown { .. }), "{error:?}");
+    clock.advance(Duration::from_secs(11)).await;
+    settle().await;
+    clock.advance(Duration::from_secs(1)).await;
+    settle().await;
+    assert_eq!(calls.load(Ordering::SeqCst), 3, "one per cool-down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn clocks_that_step_or_sleep_never_yield_a_dead_token() {
+    let (auth, clock) = start().await;
+    let source = SourceFn::new(async |n| issue(n, LIFETIME));
+    let calls = source.calls();
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    clock.suspend(Duration::from_secs(7200));
+    assert!(
+        matches!(token.current(), Err(TokenError::Expired { .. })),
+        "dead after the sleep"
+    );
+    settle().await;
+    assert_eq!(
+        token
+            .current()
+            .expect("refreshed on the first read")
+            .expose(),
+        "token-2"
+    );
+    clock.step_wall(3600);
+    assert!(token.current().is_err(), "the wall clock says it is over");
+    token.ready().await.expect("another");
+    clock.step_wall(-7200);
+    assert!(token.current().is_ok());
+    clock.advance(Duration::from_secs(3595)).await;
+    settle().await;
+    let current = token.current().expect("refreshed on the monotonic clock");
+    assert_ne!(current.expose(), "token-3");
+    assert!(calls.load(Ordering::SeqCst) <= 5, "no storm");
+}

@@ -147,7 +147,8 @@ impl Auth {
             tree,
         } = &*self.0;
         let credential = credential.try_into().map_err(Into::into)?;
-        let (registration, start) = credential.register(transport, &runtime.clock)?;
+        let registration = credential.register(transport, &runtime.clock)?;
+        let start = registration.start;
         let entry = runtime.tokens.register(registration);
         let token = TokenHandle::new(Handle::new(
             Arc::clone(&runtime.tokens),
@@ -178,7 +179,8 @@ impl Auth {
             transport,
             tree,
         } = &*self.0;
-        let (registration, rules, start) = builder.register(transport, &runtime.clock)?;
+        let (registration, rules) = builder.register(transport, &runtime.clock)?;
+        let start = registration.start;
         let entry = runtime.keys.register(registration);
         let verifier = Verifier::fresh(
             rules,
@@ -251,12 +253,13 @@ impl Auth {
         self.0.tree.stop().await;
     }
 
-    /// Crashes an actor, to see that nobody notices.
+    /// Crashes the token manager or the JWKS actor, to see that nobody notices.
     #[cfg(feature = "testing")]
     pub fn crash(&self, actor: crate::event::Actor) {
         match actor {
             crate::event::Actor::TokenManager => self.0.runtime.tokens.crash(),
             crate::event::Actor::Jwks => self.0.runtime.keys.crash(),
+            crate::event::Actor::Supervisor => {}
         }
     }
 }

@@ -53,6 +53,7 @@ impl Wall {
         self.0
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) const fn as_secs(self) -> u64 {
         self.0 / 1_000_000_000
     }

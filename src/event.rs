@@ -10,6 +10,7 @@ use futures_core::Stream;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
+use crate::clock::Wall;
 use crate::fault::FetchError;
 
 /// Something that happened to one resource or to the runtime. Never holds a token, a secret or
@@ -101,12 +102,14 @@ impl Change {
     }
 }
 
-/// One of the two actors.
+/// One of the actors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Actor {
     /// Keeps every key set.
     Jwks,
+    /// Restarts the other two.
+    Supervisor,
     /// Keeps every access token.
     TokenManager,
 }
@@ -117,6 +120,7 @@ impl Actor {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Jwks => "jwks",
+            Self::Supervisor => "supervisor",
             Self::TokenManager => "token_manager",
         }
     }
@@ -195,11 +199,17 @@ impl Announcer {
         Self(Arc::new(Mutex::new(Some(broadcast::Sender::new(capacity)))))
     }
 
-    /// Tells every subscriber; a slow one loses its oldest events and learns how many.
-    pub(crate) fn announce(&self, event: Event) {
+    /// Logs the change and tells every subscriber; a slow one loses its oldest events and learns
+    /// how many.
+    pub(crate) fn announce(&self, actor: Actor, at: Wall, name: &Arc<str>, change: Change) {
+        log(actor, name, &change);
         if let Some(sender) = &*self.0.lock() {
             // No subscriber is not an error.
-            let _ = sender.send(event);
+            let _ = sender.send(Event {
+                at: at.to_system(),
+                name: Arc::clone(name),
+                change,
+            });
         }
     }
 
@@ -214,6 +224,35 @@ impl Announcer {
     /// Ends every subscription once it has read what it was told.
     pub(crate) fn close(&self) {
         self.0.lock().take();
+    }
+}
+
+/// Failures in a row that are logged as warnings; more of the same are noise.
+const LOUD_FAILURES: u32 = 3;
+
+fn log(actor: Actor, name: &str, change: &Change) {
+    let actor = actor.as_str();
+    match change {
+        Change::RefreshFailed {
+            error,
+            failures,
+            next_attempt_in,
+            holding,
+        } if *failures <= LOUD_FAILURES => tracing::warn!(
+            actor,
+            name,
+            kind = error.as_str(),
+            error = %error,
+            failures,
+            ?next_attempt_in,
+            holding,
+            "refresh failed"
+        ),
+        Change::Expired { .. } => tracing::warn!(actor, name, "expired"),
+        Change::Recovered { failures } => tracing::info!(actor, name, failures, "recovered"),
+        Change::Restarted { .. } => tracing::info!(actor, "restarted"),
+        Change::Rotated { version, .. } => tracing::info!(actor, name, version, "keys rotated"),
+        other => tracing::debug!(actor, name, change = other.as_str(), "resource changed"),
     }
 }
 

@@ -153,7 +153,7 @@ impl<'a> Scanner<'a> {
             self.count()?;
             let name = self.value_of_string()?;
             let name = name.string().ok_or(Flaw::Syntax)?;
-            names.add(&name)?;
+            names.add(name.clone())?;
             self.space();
             self.expect(b':')?;
             self.space();
@@ -335,9 +335,9 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn add(&mut self, name: &Cow<'a, str>) -> Result<(), Flaw> {
-        let known = self.few.iter().take(self.len).any(|known| known == name);
-        if known || !self.remember(name.clone()) {
+    fn add(&mut self, name: Cow<'a, str>) -> Result<(), Flaw> {
+        let known = self.few.iter().take(self.len).any(|known| *known == name);
+        if known || !self.remember(name) {
             return Err(Flaw::Duplicate);
         }
         Ok(())

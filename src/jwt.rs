@@ -8,6 +8,7 @@ mod builder;
 mod claims;
 mod compact;
 mod error;
+mod key_source;
 pub(crate) mod policy;
 pub(crate) mod profile;
 mod verifier;
@@ -18,4 +19,4 @@ pub use error::{Refusal, VerifyError};
 pub use profile::{AccessToken, IdToken, Jwt, Profile};
 pub use verifier::Verifier;
 
-pub(crate) use builder::KeySource;
+pub(crate) use key_source::KeySource;

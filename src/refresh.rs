@@ -12,6 +12,7 @@ pub(crate) mod backoff;
 pub(crate) mod handle;
 pub(crate) mod lifecycle;
 pub(crate) mod source;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;

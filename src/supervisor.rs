@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use tracing::Instrument;
 
 use crate::clock::{Clock, Tick};
-use crate::event::{Actor, Announcer, Change, Event};
+use crate::event::{Actor, Announcer, Change};
 use crate::jwks::KeySet;
 use crate::oauth2::AccessToken;
 use crate::refresh::Resource;
@@ -46,6 +46,11 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
+    fn announce(&self, actor: Actor, change: Change) {
+        self.announcer
+            .announce(actor, self.clock.wall(), &"".into(), change);
+    }
+
     fn context<T: Resource>(&self, address: &Arc<Address<T>>, seed: u64) -> Context<T> {
         Context {
             address: Arc::clone(address),
@@ -127,11 +132,7 @@ impl Drop for Root {
     fn drop(&mut self) {
         self.runtime.tokens.close();
         self.runtime.keys.close();
-        self.runtime.announcer.announce(Event {
-            at: self.runtime.clock.wall().to_system(),
-            name: "".into(),
-            change: Change::Stopped,
-        });
+        self.runtime.announce(Actor::Supervisor, Change::Stopped);
         self.runtime.announcer.close();
     }
 }
@@ -165,11 +166,7 @@ impl Supervisor {
             .map(|child| child.actor)
         {
             root.start(actor, &myself).await;
-            root.runtime.announcer.announce(Event {
-                at: root.runtime.clock.wall().to_system(),
-                name: "".into(),
-                change: Change::Restarted { actor },
-            });
+            root.runtime.announce(actor, Change::Restarted { actor });
         }
         Ok(())
     }
@@ -211,6 +208,7 @@ impl Root {
         let cell = match actor {
             Actor::TokenManager => spawn(&runtime.tokens, runtime, seed, myself).await,
             Actor::Jwks => spawn(&runtime.keys, runtime, seed, myself).await,
+            Actor::Supervisor => return,
         };
         let now = self.runtime.clock.tick();
         let failed = cell.is_none();
@@ -243,7 +241,8 @@ impl Root {
     fn restart_later(&mut self, actor: Actor, myself: &ActorRef<Restart>) {
         let now = self.runtime.clock.tick();
         let mut rng = self.rng.fork();
-        let Some(child) = self.child(actor) else {
+        let mut children = (0..).zip(&mut self.children);
+        let Some((index, child)) = children.find(|(_, child)| child.actor == actor) else {
             return;
         };
         if now.since(child.started) > STEADY {
@@ -259,7 +258,7 @@ impl Root {
             ?delay,
             "actor crashed; restarting"
         );
-        let (myself, index) = (myself.clone(), actor as Restart);
+        let myself = myself.clone();
         let timer = tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             let _ = myself.send_message(index);

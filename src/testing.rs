@@ -6,6 +6,7 @@ mod fault;
 mod issuer;
 mod keys;
 mod mock;
+mod server;
 
 pub use clock::TestClock;
 pub use fault::{Endpoint, Fault};

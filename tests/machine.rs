@@ -1,13 +1,20 @@
 //! The refresh machine under virtual time: scripted sources, hours in milliseconds.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use midil_auth::event::{Actor, Change};
+use midil_auth::event::{Actor, Change, EventsError};
 use midil_auth::oauth2::{AccessToken, Credential, TokenError};
 use midil_auth::testing::{SourceFn, TestClock};
 use midil_auth::{Auth, FetchError, Fetched, Start};
+use tracing::Instrument;
+use tracing_subscriber::layer::SubscriberExt;
 
 const LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -420,4 +427,111 @@ async fn clocks_that_step_or_sleep_never_yield_a_dead_token() {
     let current = token.current().expect("refreshed on the monotonic clock");
     assert_ne!(current.expose(), "token-3");
     assert!(calls.load(Ordering::SeqCst) <= 5, "no storm");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_runtimes_in_one_process_do_not_meet() {
+    let ((first, _), (second, _)) = (start().await, start().await);
+    let source = || SourceFn::new(async |n| issue(n, LIFETIME));
+    let one = first
+        .token(Credential::new("same", source()))
+        .await
+        .expect("a token");
+    let other = second
+        .token(Credential::new("same", source()))
+        .await
+        .expect("a token");
+    first.shutdown().await;
+    assert!(matches!(one.current(), Err(TokenError::Stopped)));
+    assert!(other.current().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_subscriber_delays_nothing_and_learns_what_it_missed() {
+    let (auth, clock) = start().await;
+    let mut stuck = auth.events();
+    let source = SourceFn::new(async |n| issue(n, Duration::from_secs(10)));
+    let calls = source.calls();
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    for _ in 0..1_500 {
+        clock.advance(Duration::from_secs(8)).await;
+        settle().await;
+        assert!(token.current().is_ok());
+    }
+    let told = calls.load(Ordering::SeqCst);
+    let missed = match stuck.recv().await {
+        Err(EventsError::Lagged(missed)) => missed,
+        other => unreachable!("lag, not {other:?}"),
+    };
+    let mut read = 0;
+    while let Ok(next) = tokio::time::timeout(Duration::ZERO, stuck.recv()).await {
+        next.expect("no further gap");
+        read += 1;
+    }
+    assert_eq!(missed + read, told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_timer_serves_all_credentials_however_often_they_are_refreshed() {
+    let (auth, clock) = start().await;
+    let mut tokens = Vec::new();
+    for n in 0..100 {
+        let source = SourceFn::new(async |n| issue(n, Duration::from_secs(60)));
+        let credential = Credential::new(format!("t{n}"), source);
+        tokens.push(auth.token(credential).await.expect("a token"));
+    }
+    for _ in 0..100 {
+        clock.advance(Duration::from_secs(7)).await;
+        settle().await;
+        let tasks = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        assert!(tasks <= 5, "three actors and two timers, not {tasks} tasks");
+    }
+    assert!(tokens.iter().all(|token| token.current().is_ok()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_s_span_ends_with_the_caller() {
+    let closed = Arc::new(AtomicU64::new(0));
+    let subscriber = tracing_subscriber::registry().with(CountClosed(Arc::clone(&closed)));
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (_auth, token) = async {
+        let (auth, _clock) = start().await;
+        let source = SourceFn::new(async |n| issue(n, LIFETIME));
+        let token = auth
+            .token(Credential::new("t", source))
+            .await
+            .expect("a token");
+        (auth, token)
+    }
+    .instrument(tracing::info_span!("request"))
+    .await;
+    settle().await;
+    assert_eq!(
+        closed.load(Ordering::SeqCst),
+        1,
+        "no actor holds the request's span"
+    );
+    assert!(token.current().is_ok());
+}
+
+/// Counts the spans named `request` that have closed.
+struct CountClosed(Arc<AtomicU64>);
+
+impl<S> tracing_subscriber::Layer<S> for CountClosed
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    fn on_close(&self, id: tracing::span::Id, context: tracing_subscriber::layer::Context<'_, S>) {
+        if context
+            .span(&id)
+            .is_some_and(|span| span.name() == "request")
+        {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }

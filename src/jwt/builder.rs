@@ -6,30 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use url::Url;
 
 use super::claims::Claims;
 use super::error::Refusal;
+use super::key_source::KeySource;
 use super::policy::{Needs, Policy, Recipient, Types};
 use super::profile::{AccessToken, IdToken, Jwt, Profile};
 use super::verifier::{Check, Keys, Rules, Verifier};
 use crate::clock::Clock;
 use crate::fault::ConfigError;
-use crate::jwks::{Algorithm, AlgorithmSet, Discovery, JwksEndpoint, KeySet, RotationPolicy};
+use crate::jwks::{Algorithm, AlgorithmSet, KeySet, RotationPolicy};
 use crate::refresh::address::Registration;
-use crate::refresh::source::{DynSource, Source};
+use crate::refresh::source::Source;
 use crate::refresh::{RefreshPolicy, Start};
-use crate::transport::{self, Transport};
+use crate::transport::Transport;
 
 /// The largest token, in bytes, unless the builder says otherwise.
 const MAX_TOKEN: usize = 16 * 1024;
-
-/// Where the keys come from.
-pub(crate) enum KeySource {
-    Custom(Arc<dyn DynSource<KeySet>>),
-    Discover { document: Option<String> },
-    Url(String),
-}
 
 /// Builds a [`Verifier`]. Refuses to without an issuer and an explicit answer to "for whom".
 ///
@@ -441,36 +434,20 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
         mut self,
         transport: &Transport,
         clock: &Clock,
-    ) -> Result<(Registration<KeySet>, Rules<P, C>, Start), ConfigError> {
+    ) -> Result<(Registration<KeySet>, Rules<P, C>), ConfigError> {
         self.validate()?;
         let issuer = self.policy.issuers.first().cloned().unwrap_or_default();
         let placeholder = KeySource::Discover { document: None };
-        let source: Arc<dyn DynSource<KeySet>> =
-            match std::mem::replace(&mut self.source, placeholder) {
-                KeySource::Custom(source) => source,
-                KeySource::Url(url) => {
-                    let url = transport::endpoint("jwks_url", &url)?;
-                    Arc::new(JwksEndpoint::new(url, transport.clone(), clock.clone()))
-                }
-                KeySource::Discover { document } => {
-                    let url = discovery_url(&issuer, document)?;
-                    Arc::new(Discovery::new(
-                        issuer.clone(),
-                        url,
-                        transport.clone(),
-                        clock.clone(),
-                    ))
-                }
-            };
+        let source = std::mem::replace(&mut self.source, placeholder);
+        let source = source.connect(&issuer, transport, clock)?;
         let registration = Registration {
             name: self.name.clone().unwrap_or(issuer).into(),
             source,
             policy: self.rotation,
             refresh: self.refresh,
-            eager: self.start != Start::Lazy,
+            start: self.start,
         };
-        let start = self.start;
-        Ok((registration, self.into_rules(), start))
+        Ok((registration, self.into_rules()))
     }
 
     fn into_rules(self) -> Rules<P, C> {
@@ -488,21 +465,6 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
 
 fn extend<S: Into<String>>(needs: &mut Needs, names: impl IntoIterator<Item = S>) {
     needs.any.extend(names.into_iter().map(Into::into));
-}
-
-/// OpenID Connect Discovery §4: the well-known path is appended to the issuer's.
-fn discovery_url(issuer: &str, document: Option<String>) -> Result<Url, ConfigError> {
-    match document {
-        Some(url) => transport::endpoint("discovery_url", &url),
-        None => {
-            transport::endpoint("issuer", issuer)?;
-            let base = issuer.trim_end_matches('/');
-            transport::endpoint(
-                "issuer",
-                &format!("{base}/.well-known/openid-configuration"),
-            )
-        }
-    }
 }
 
 impl<P, C> fmt::Debug for VerifierBuilder<P, C> {

@@ -25,6 +25,7 @@ pub struct Claims<P = Jwt, C = ()> {
 }
 
 /// The payload and where in it the claims stand.
+#[derive(Default)]
 pub(super) struct Registered {
     payload: String,
     pub(super) iss: Option<Text>,
@@ -175,29 +176,6 @@ impl Registered {
 
     pub(super) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.payload)
-    }
-}
-
-impl Default for Registered {
-    fn default() -> Self {
-        Self {
-            payload: String::new(),
-            iss: None,
-            sub: None,
-            aud: None,
-            exp: None,
-            nbf: None,
-            iat: None,
-            jti: None,
-            client_id: None,
-            azp: None,
-            scope: None,
-            token_use: None,
-            email: None,
-            username: None,
-            groups: None,
-            has_cnf: false,
-        }
     }
 }
 

@@ -82,17 +82,16 @@ impl Credential {
         self,
         transport: &Transport,
         clock: &Clock,
-    ) -> Result<(Registration<AccessToken>, Start), ConfigError> {
+    ) -> Result<Registration<AccessToken>, ConfigError> {
         self.refresh.validate()?;
         self.lifetime.validate()?;
-        let registration = Registration {
+        Ok(Registration {
             name: self.name,
             source: (self.source)(transport, clock),
             policy: self.lifetime,
             refresh: self.refresh,
-            eager: self.start != Start::Lazy,
-        };
-        Ok((registration, self.start))
+            start: self.start,
+        })
     }
 }
 

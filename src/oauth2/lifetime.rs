@@ -121,7 +121,7 @@ impl Resource for AccessToken {
         refresh: &RefreshPolicy,
         asked: Asked,
     ) -> Result<(Self, Freshness), FetchError> {
-        let lifetime = self.lifetime(asked.at, policy.default_lifetime);
+        let lifetime = self.lifetime(asked, policy.default_lifetime);
         let freshness = freshness(policy, refresh, asked, lifetime)?;
         self.stamp(asked.at, lifetime.min(policy.max_lifetime));
         Ok((self, freshness))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::AccessToken;
 use crate::fault::{FetchError, FetchErrorKind};
@@ -14,21 +15,24 @@ use crate::secret::Secret;
 /// Lifetimes beyond this are nonsense, and arithmetic on them is no use (100 years, in seconds).
 const ABSURD: f64 = 100.0 * 366.0 * 86_400.0;
 
-/// Error codes that repeating the request does not mend.
-const PERMANENT: [&str; 6] = [
+/// Error codes that repeating the request does not mend (RFC 6749 §5.2, RFC 8707 §2).
+const PERMANENT: [&str; 7] = [
     "invalid_client",
     "invalid_grant",
     "invalid_request",
     "invalid_scope",
+    "invalid_target",
     "unauthorized_client",
     "unsupported_grant_type",
 ];
 
 #[derive(Deserialize)]
-struct Body {
+struct Body<'a> {
     access_token: Option<Secret>,
     token_type: Option<Value>,
-    expires_in: Option<Value>,
+    /// As it stands in the text: a number too large for a `Value` must not cost the token.
+    #[serde(borrow)]
+    expires_in: Option<&'a RawValue>,
     scope: Option<Value>,
     error: Option<Value>,
     error_description: Option<Value>,
@@ -49,9 +53,10 @@ pub(super) fn parse(
     body: &[u8],
     retry_after: Option<Duration>,
 ) -> Result<AccessToken, FetchError> {
-    let parsed = serde_json::from_slice::<Body>(body);
-    let error = match parsed {
-        Ok(body) => match refusal(status, &body) {
+    // Descriptions come in Latin-1 too, and a refusal is to be understood all the same.
+    let text = String::from_utf8_lossy(body);
+    let error = match read(&text) {
+        Some(body) => match refusal(status, &body) {
             None if status.is_success() => match success(body) {
                 Ok(token) => return Ok(token),
                 Err(error) => error,
@@ -59,11 +64,11 @@ pub(super) fn parse(
             Some(error) => error,
             None => unexplained(status),
         },
-        Err(_) if status.is_success() => FetchError::new(
+        None if status.is_success() => FetchError::new(
             FetchErrorKind::Malformed,
             format!("status {status} with a body that is not a JSON token response"),
         ),
-        Err(_) => unexplained(status),
+        None => unexplained(status),
     };
     Err(match retry_after {
         Some(after) => error.retry_after(after),
@@ -71,7 +76,15 @@ pub(super) fn parse(
     })
 }
 
-fn success(body: Body) -> Result<AccessToken, FetchError> {
+/// The one JSON object in the text, a byte order mark before it aside (RFC 8259 §8.1).
+fn read(text: &str) -> Option<Body<'_>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // An array of as many elements would do for a struct, too.
+    let object = text.trim_start().starts_with('{');
+    object.then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+fn success(body: Body<'_>) -> Result<AccessToken, FetchError> {
     let malformed = |what: &str| Err(FetchError::new(FetchErrorKind::Malformed, what));
     let Some(secret) = body.access_token.filter(|token| !token.is_empty()) else {
         return malformed("the token response has no access_token");
@@ -80,10 +93,14 @@ fn success(body: Body) -> Result<AccessToken, FetchError> {
         // A missing type is common and means Bearer; any other type must not be sent as one.
         None => {}
         Some(Some(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-        _ => return malformed("the token_type is not Bearer, the only one that can be sent"),
+        Some(Some(_)) => {
+            let message = "the token_type is not Bearer, the only one that can be sent";
+            return Err(FetchError::new(FetchErrorKind::Unusable, message));
+        }
+        Some(None) => return malformed("the token_type is not a string"),
     }
     let mut token = AccessToken::bearer(secret.expose())?;
-    if let Some(lifetime) = body.expires_in.as_ref().and_then(seconds) {
+    if let Some(lifetime) = body.expires_in.and_then(seconds) {
         token = token.expires_in(lifetime);
     }
     if let Some(Value::String(scope)) = body.scope {
@@ -94,20 +111,18 @@ fn success(body: Body) -> Result<AccessToken, FetchError> {
 
 /// `expires_in` as servers send it: a number, whole or not, or the same in a string. Nothing
 /// that is not a number counts; a negative number is no time at all.
-fn seconds(value: &Value) -> Option<Duration> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    if seconds.is_nan() {
-        return None;
-    }
+fn seconds(value: &RawValue) -> Option<Duration> {
+    let raw = value.get();
+    let string = serde_json::from_str::<String>(raw).ok();
+    let text = string.as_deref().unwrap_or(raw).trim();
+    // Rust takes `inf` and `nan` for numbers as well.
+    let number = text.ends_with(|last: char| last.is_ascii_digit());
+    let seconds: f64 = text.parse().ok().filter(|_| number)?;
     Some(Duration::from_secs_f64(seconds.clamp(0.0, ABSURD)))
 }
 
 /// The error response in the body, whatever the status says and however it is spelled.
-fn refusal(status: StatusCode, body: &Body) -> Option<FetchError> {
+fn refusal(status: StatusCode, body: &Body<'_>) -> Option<FetchError> {
     let text = |value: &Option<Value>| match value {
         Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
         _ => None,

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::clock::{Moment, Wall};
 use crate::fault::{FetchError, FetchErrorKind};
 use crate::json;
+use crate::refresh::Asked;
 
 const PREFIX: &str = "Bearer ";
 
@@ -125,21 +126,34 @@ impl AccessToken {
 
     /// The lifetime that counts, from the moment the token was asked for: the shortest of what
     /// the response and the token say.
-    pub(super) fn lifetime(&self, asked: Moment, default: Duration) -> Duration {
-        let stated = self.expires_in;
-        let own = self.stamps.expires.and_then(|exp| {
-            let left = exp.since(self.issuer_time.unwrap_or(asked.wall));
+    pub(super) fn lifetime(&self, asked: Asked, default: Duration) -> Duration {
+        let own = self.stamps.expires.map(|exp| {
+            let left = exp.since(self.issuer_now(asked));
             // A token that is dead on arrival by its own word, while the response grants it a
             // life, is seen through a clock that is off: its span still holds.
             match self.stamps.issued {
-                Some(issued) if left.is_zero() => Some(exp.since(issued)),
-                _ => Some(left),
+                Some(issued) if left.is_zero() => exp.since(issued),
+                _ => left,
             }
         });
-        match (stated, own) {
+        match (self.expires_in, own) {
             (Some(stated), Some(own)) => stated.min(own),
             (Some(only), None) | (None, Some(only)) => only,
             (None, None) => default,
+        }
+    }
+
+    /// What the issuer's clock showed when the token was asked for. A JWT's times are in whole
+    /// seconds, so with short lifetimes the fraction counts: our own clock has it, unless the
+    /// `Date` header shows that the two clocks differ.
+    fn issuer_now(&self, asked: Asked) -> Wall {
+        let ours = asked.at.wall;
+        let second = Duration::from_secs(1);
+        match self.issuer_time {
+            Some(date) if date > ours.after(asked.took) || date.after(second) <= ours => {
+                date.after(second)
+            }
+            _ => ours,
         }
     }
 

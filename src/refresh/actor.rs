@@ -16,17 +16,15 @@ use tracing::Instrument;
 use super::address::{Address, Entry, Knock};
 use super::agenda::{Agenda, Id};
 use super::lifecycle::{Action, Input, Lifecycle, State, Why};
-use super::{Asked, Freshness, Outcome, Resource, Snapshot};
+use super::verdict::Verdict;
+use super::{Asked, Outcome, Resource, Snapshot};
 use crate::clock::{Clock, Moment, Tick};
-use crate::event::{Actor, Announcer, Cause, Change, Event};
+use crate::event::{Announcer, Cause, Change};
 use crate::fault::{FetchError, FetchErrorKind};
 
 /// The longest the timer sleeps. Timers stand still while the machine is suspended; with this
 /// much granularity a resumed machine catches up soon.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-
-/// Failures in a row that are logged as warnings; more of the same are noise.
-const LOUD_FAILURES: u32 = 3;
 
 /// What the actor is told. It lies in the [`Address`]'s inbox; the ractor message is only a knock.
 pub(crate) enum Letter<T> {
@@ -309,7 +307,7 @@ impl<T: Resource> Desk<T> {
                 draw: slot.life.draw(),
                 cause: fetch.cause,
             };
-            judge(&slot.entry, fetched.value, asked)
+            Verdict::on(&slot.entry, fetched.value, asked)
         });
         match judged {
             Ok(verdict) => {
@@ -443,47 +441,8 @@ impl<T: Resource> Desk<T> {
     }
 
     fn announce(&self, name: &Arc<str>, change: Change) {
-        log(T::ACTOR, name, &change);
-        self.context.announcer.announce(Event {
-            at: self.context.clock.wall().to_system(),
-            name: Arc::clone(name),
-            change,
-        });
-    }
-}
-
-/// A value that was judged good.
-struct Verdict<T> {
-    value: Arc<T>,
-    freshness: Freshness,
-    /// `None` where the value is the one in service.
-    change: Option<Change>,
-}
-
-fn judge<T: Resource>(
-    entry: &Entry<T>,
-    value: Option<T>,
-    asked: Asked,
-) -> Result<Verdict<T>, FetchError> {
-    let in_service = entry.publisher.published().load().value.clone();
-    match (value, in_service) {
-        (Some(value), previous) => {
-            let (value, freshness) = value.admit(&entry.policy, &entry.refresh, asked)?;
-            Ok(Verdict {
-                change: value.change(previous.as_deref(), &freshness, asked),
-                value: Arc::new(value),
-                freshness,
-            })
-        }
-        (None, Some(value)) => Ok(Verdict {
-            freshness: value.confirm(&entry.policy, &entry.refresh, asked)?,
-            value,
-            change: None,
-        }),
-        (None, None) => Err(FetchError::new(
-            FetchErrorKind::Malformed,
-            "the source says nothing changed, but there is nothing in service",
-        )),
+        let at = self.context.clock.wall();
+        self.context.announcer.announce(T::ACTOR, at, name, change);
     }
 }
 
@@ -531,30 +490,5 @@ fn cause_of(state: State, input: Input) -> Cause {
             Input::Due,
         ) => Cause::Demand,
         _ => Cause::Schedule,
-    }
-}
-
-fn log(actor: Actor, name: &str, change: &Change) {
-    let actor = actor.as_str();
-    match change {
-        Change::RefreshFailed {
-            error,
-            failures,
-            next_attempt_in,
-            holding,
-        } if *failures <= LOUD_FAILURES => tracing::warn!(
-            actor,
-            name,
-            kind = error.as_str(),
-            error = %error,
-            failures,
-            ?next_attempt_in,
-            holding,
-            "refresh failed"
-        ),
-        Change::Expired { .. } => tracing::warn!(actor, name, "expired"),
-        Change::Recovered { failures } => tracing::info!(actor, name, failures, "recovered"),
-        Change::Rotated { version, .. } => tracing::info!(actor, name, version, "keys rotated"),
-        other => tracing::debug!(actor, name, change = other.as_str(), "resource changed"),
     }
 }

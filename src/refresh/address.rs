@@ -12,7 +12,7 @@ use ractor::{ActorCell, ActorRef};
 use super::actor::Letter;
 use super::agenda::Id;
 use super::source::DynSource;
-use super::{RefreshPolicy, Resource, Snapshot};
+use super::{RefreshPolicy, Resource, Snapshot, Start};
 use crate::clock::Tick;
 use crate::snapshot::Publisher;
 
@@ -51,7 +51,7 @@ pub(crate) struct Registration<T: Resource> {
     pub(crate) source: Arc<dyn DynSource<T>>,
     pub(crate) policy: T::Policy,
     pub(crate) refresh: RefreshPolicy,
-    pub(crate) eager: bool,
+    pub(crate) start: Start,
 }
 
 /// Where the actor of a kind is reached, whichever incarnation of it is running. What the actor
@@ -124,7 +124,7 @@ impl<T: Resource> Address<T> {
             source: registration.source,
             policy: registration.policy,
             refresh: registration.refresh,
-            eager: registration.eager,
+            eager: registration.start != Start::Lazy,
             publisher: Publisher::new(Snapshot::empty()),
             wanted: AtomicU64::new(0),
             insisted: AtomicBool::new(false),

@@ -28,8 +28,8 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
+    use super::{Backoff, Duration, Rng};
+    use proptest::prelude::{any, prop_assert, proptest};
 
     proptest! {
         #[test]

@@ -126,9 +126,9 @@ pub(super) async fn apply(
             tokio::time::sleep(delay).await;
             right
         }
-        Fault::Drip => {
-            right.map(|_| FaultyBody::Drip(Box::pin(tokio::time::sleep(Duration::ZERO))))
-        }
+        Fault::Drip => Response::new(FaultyBody::Drip(Box::pin(tokio::time::sleep(
+            Duration::ZERO,
+        )))),
         Fault::Hang => std::future::pending().await,
         Fault::Html => answer(200, "<!doctype html><title>Sign in</title>".to_owned()),
         Fault::Huge(bytes) => answer(200, "x".repeat(bytes)),
@@ -162,9 +162,17 @@ pub(super) async fn apply(
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }
-        Fault::Truncate => right.map(|body| match body {
-            FaultyBody::Whole(Some(bytes)) => FaultyBody::Cut(Some(bytes.slice(..bytes.len() / 2))),
-            other => other,
-        }),
+        Fault::Truncate => {
+            let (parts, body) = right.into_parts();
+            match body {
+                // Nothing to halve: the answer ends before it has begun.
+                FaultyBody::Whole(Some(bytes)) if bytes.is_empty() => return None,
+                FaultyBody::Whole(Some(bytes)) => {
+                    let half = bytes.slice(..bytes.len() / 2);
+                    Response::from_parts(parts, FaultyBody::Cut(Some(half)))
+                }
+                other => Response::from_parts(parts, other),
+            }
+        }
     })
 }

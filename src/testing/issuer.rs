@@ -6,24 +6,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use url::form_urlencoded;
 
 use super::SigningKey;
-use super::fault::{self, CutShort, Endpoint, Fault, FaultyBody};
+use super::fault::{Endpoint, Fault};
+use super::server::serve;
 use crate::clock::Clock;
 use crate::jwks::Algorithm;
-
-const MAX_FORM: usize = 64 * 1024;
 
 /// A real issuer in the test's own process, on a free loopback port. It stops when dropped.
 ///
@@ -53,26 +44,26 @@ impl Drop for Running {
     }
 }
 
-struct Shared {
-    url: String,
-    clock: Clock,
-    state: Mutex<State>,
+pub(super) struct Shared {
+    pub(super) url: String,
+    pub(super) clock: Clock,
+    pub(super) state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     /// Those listed; the last one signs.
-    keys: Vec<Arc<SigningKey>>,
+    pub(super) keys: Vec<Arc<SigningKey>>,
     /// A key that signs though it is not listed, or is listed but not last.
-    signer: Option<Arc<SigningKey>>,
-    minted_keys: u32,
-    algorithm: Algorithm,
-    lifetime: Duration,
-    clients: HashMap<String, Vec<String>>,
-    extra_claims: Value,
-    max_age: Option<u64>,
-    counts: Counts,
-    queued: HashMap<Endpoint, VecDeque<Fault>>,
-    standing: HashMap<Endpoint, Fault>,
+    pub(super) signer: Option<Arc<SigningKey>>,
+    pub(super) minted_keys: u32,
+    pub(super) algorithm: Algorithm,
+    pub(super) lifetime: Duration,
+    pub(super) clients: HashMap<String, Vec<String>>,
+    pub(super) extra_claims: Value,
+    pub(super) max_age: Option<u64>,
+    pub(super) counts: Counts,
+    pub(super) queued: HashMap<Endpoint, VecDeque<Fault>>,
+    pub(super) standing: HashMap<Endpoint, Fault>,
 }
 
 /// Requests that an issuer has had.
@@ -334,7 +325,7 @@ impl fmt::Debug for TestIssuer {
 }
 
 impl State {
-    fn signer(&self) -> Arc<SigningKey> {
+    pub(super) fn signer(&self) -> Arc<SigningKey> {
         match (&self.signer, self.keys.last()) {
             (Some(signer), _) => Arc::clone(signer),
             (None, Some(newest)) => Arc::clone(newest),
@@ -351,7 +342,7 @@ impl State {
     }
 
     /// Counts a request and takes the fault that awaits it.
-    fn arrive(&mut self, endpoint: Endpoint) -> Option<Fault> {
+    pub(super) fn arrive(&mut self, endpoint: Endpoint) -> Option<Fault> {
         let count = match endpoint {
             Endpoint::Discovery => &mut self.counts.discovery,
             Endpoint::Jwks => &mut self.counts.jwks,
@@ -361,182 +352,4 @@ impl State {
         let queued = self.queued.get_mut(&endpoint).and_then(VecDeque::pop_front);
         queued.or_else(|| self.standing.get(&endpoint).cloned())
     }
-}
-
-/// Serves connections until the task is aborted, and they with it.
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let shared = Arc::clone(&shared);
-        let service = service_fn(move |request| {
-            let shared = Arc::clone(&shared);
-            async move { shared.answer(request).await }
-        });
-        connections.spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
-            // A connection that was cut on purpose ends in an error.
-            let _ = connection.await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-impl Shared {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<FaultyBody>, CutShort> {
-        let endpoint = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/.well-known/openid-configuration")
-            | (&Method::GET, "/.well-known/oauth-authorization-server") => Endpoint::Discovery,
-            (&Method::GET, "/jwks") => Endpoint::Jwks,
-            (&Method::POST, "/token") => Endpoint::Token,
-            _ => {
-                return Ok(respond(
-                    StatusCode::NOT_FOUND,
-                    &json!({"error": "not_found"}),
-                ));
-            }
-        };
-        let fault = self.state.lock().arrive(endpoint);
-        let right = match endpoint {
-            Endpoint::Discovery => self.metadata(),
-            Endpoint::Jwks => self.jwks(request.headers()),
-            Endpoint::Token => self.token(request).await,
-        };
-        match fault {
-            None => Ok(right),
-            Some(fault) => fault::apply(fault, right).await.ok_or(CutShort),
-        }
-    }
-
-    fn metadata(&self) -> Response<FaultyBody> {
-        let url = &self.url;
-        let algorithm = self.state.lock().algorithm.as_str();
-        respond(
-            StatusCode::OK,
-            &json!({
-                "issuer": url,
-                "jwks_uri": format!("{url}/jwks"),
-                "token_endpoint": format!("{url}/token"),
-                "grant_types_supported": ["client_credentials"],
-                "response_types_supported": ["token"],
-                "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": [algorithm],
-            }),
-        )
-    }
-
-    fn jwks(&self, headers: &HeaderMap) -> Response<FaultyBody> {
-        let mut state = self.state.lock();
-        let keys: Vec<_> = state.keys.iter().map(|key| key.jwk()).collect();
-        let kids: Vec<_> = state.keys.iter().map(|key| key.kid()).collect();
-        let etag = format!("\"{}\"", kids.join("+"));
-        let known = headers
-            .get(header::IF_NONE_MATCH)
-            .is_some_and(|known| known == &*etag);
-        let mut response = if known {
-            state.counts.jwks_unchanged += 1;
-            let mut response = Response::new(FaultyBody::whole(Bytes::new()));
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
-        } else {
-            respond(StatusCode::OK, &json!({ "keys": keys }))
-        };
-        let headers = response.headers_mut();
-        if let Ok(etag) = HeaderValue::try_from(etag) {
-            headers.insert(header::ETAG, etag);
-        }
-        if let Some(max_age) = state.max_age {
-            let value = HeaderValue::try_from(format!("max-age={max_age}"));
-            headers.extend(value.ok().map(|value| (header::CACHE_CONTROL, value)));
-        }
-        response
-    }
-
-    async fn token(&self, request: Request<Incoming>) -> Response<FaultyBody> {
-        let (parts, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, MAX_FORM).collect().await else {
-            return refuse(StatusCode::BAD_REQUEST, "invalid_request");
-        };
-        let body = body.to_bytes();
-        let form: HashMap<_, _> = form_urlencoded::parse(&body).into_owned().collect();
-        if form.get("grant_type").map(String::as_str) != Some("client_credentials") {
-            return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type");
-        }
-        let Some((id, secret)) = client_of(&parts.headers, &form) else {
-            return refuse(StatusCode::UNAUTHORIZED, "invalid_client");
-        };
-        let (key, lifetime, mut claims) = {
-            let state = self.state.lock();
-            let known = state
-                .clients
-                .get(&id)
-                .map(|secrets| secrets.contains(&secret));
-            if known == Some(false) || (known.is_none() && !state.clients.is_empty()) {
-                return refuse(StatusCode::UNAUTHORIZED, "invalid_client");
-            }
-            (state.signer(), state.lifetime, state.extra_claims.clone())
-        };
-        claims["sub"] = id.clone().into();
-        claims["client_id"] = id.into();
-        claims["token_use"] = "access".into();
-        claims["jti"] = format!("{:016x}", fastrand::u64(..)).into();
-        let mut answer = json!({"token_type": "Bearer"});
-        for (parameter, claim) in [("scope", "scope"), ("audience", "aud"), ("resource", "aud")] {
-            if let Some(value) = form.get(parameter) {
-                claims[claim] = value.clone().into();
-            }
-        }
-        answer["expires_in"] = lifetime.as_secs().into();
-        answer["access_token"] = key.token(&self.complete(claims, lifetime)).into();
-        respond(StatusCode::OK, &answer)
-    }
-
-    fn complete(&self, mut claims: Value, lifetime: Duration) -> Value {
-        let now = self.clock.wall().as_secs();
-        for (name, value) in [
-            ("iss", Value::from(self.url.clone())),
-            ("iat", now.into()),
-            ("exp", (now + lifetime.as_secs()).into()),
-        ] {
-            if claims.get(name).is_none() {
-                claims[name] = value;
-            }
-        }
-        claims
-    }
-}
-
-/// The client's id and secret, from Basic (form-decoded, RFC 6749 §2.3.1) or the form.
-fn client_of(headers: &HeaderMap, form: &HashMap<String, String>) -> Option<(String, String)> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Some((
-            form.get("client_id")?.clone(),
-            form.get("client_secret")?.clone(),
-        ));
-    };
-    let encoded = value.to_str().ok()?.strip_prefix("Basic ")?;
-    let decoded = base64_simd::STANDARD.decode_to_vec(encoded).ok()?;
-    let pair = String::from_utf8(decoded).ok()?;
-    let (id, secret) = pair.split_once(':')?;
-    let decode = |text: &str| {
-        let pair = format!("x={text}");
-        let decoded = form_urlencoded::parse(pair.as_bytes())
-            .next()?
-            .1
-            .into_owned();
-        Some(decoded)
-    };
-    Some((decode(id)?, decode(secret)?))
-}
-
-fn respond(status: StatusCode, body: &Value) -> Response<FaultyBody> {
-    let mut response = Response::new(FaultyBody::whole(body.to_string()));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
-}
-
-fn refuse(status: StatusCode, error: &str) -> Response<FaultyBody> {
-    respond(status, &json!({ "error": error }))
 }

@@ -1,3 +1,5 @@
+use fastrand::Rng;
+
 use super::*;
 use proptest::prelude::*;
 

@@ -13,6 +13,7 @@ use crate::jwt::{Profile, Verifier, VerifierBuilder};
 use crate::oauth2::{Credential, TokenHandle, TokenState, TokenStatus};
 use crate::refresh::address::Address;
 use crate::refresh::handle::Handle;
+use crate::refresh::lifecycle::State;
 use crate::refresh::{Snapshot, Start};
 use crate::supervisor::{Runtime, Tree};
 use crate::transport::Transport;
@@ -230,12 +231,18 @@ impl Auth {
             .collect();
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
         keys.sort_by(|a, b| a.name.cmp(&b.name));
-        let serving = |state| matches!(state, TokenState::Fresh | TokenState::Degraded);
+        // What nobody has asked for yet keeps nobody waiting.
+        let serving = |state| {
+            matches!(
+                state,
+                TokenState::Fresh | TokenState::Degraded | TokenState::Idle
+            )
+        };
         Health {
             live: !runtime.tokens.is_closed(),
             ready: !runtime.tokens.is_closed()
                 && tokens.iter().all(|token| serving(token.state))
-                && keys.iter().all(|keys| keys.usable),
+                && keys.iter().all(|keys| keys.usable || keys.idle),
             tokens,
             keys,
         }
@@ -278,7 +285,8 @@ impl fmt::Debug for Auth {
 pub struct Health {
     /// The actors are running; restarting the process would not help.
     pub live: bool,
-    /// Every credential has a token that can be sent and every key set can be verified with.
+    /// Every credential has a token that can be sent and every key set can be verified with, but
+    /// for lazy ones that nobody has asked for.
     pub ready: bool,
     /// The credentials, by name.
     pub tokens: Vec<TokenStatus>,
@@ -294,11 +302,14 @@ pub struct KeysStatus {
     pub name: String,
     /// Whether tokens can be verified.
     pub usable: bool,
+    /// Lazy, and no token has come yet.
+    pub idle: bool,
     /// How many key sets have been in service.
     pub version: u64,
     /// The ids of the keys in service.
     pub kids: Vec<String>,
-    /// How long ago the set was last confirmed.
+    /// How long ago the set was last confirmed. Serialized in seconds.
+    #[serde(serialize_with = "crate::clock::seconds::duration")]
     pub age: Option<std::time::Duration>,
     /// Failures in a row.
     pub failures: u32,
@@ -317,6 +328,7 @@ impl KeysStatus {
         Self {
             name: name.to_owned(),
             usable,
+            idle: snapshot.state == State::Idle,
             version: snapshot.version,
             kids: set
                 .map(|set| set.kids().map(str::to_owned).collect())

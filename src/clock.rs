@@ -87,6 +87,37 @@ impl Moment {
     }
 }
 
+/// How times and durations are serialized: in seconds, times since 1970.
+pub(crate) mod seconds {
+    use std::time::{Duration, SystemTime};
+
+    use serde::Serializer;
+
+    use super::Wall;
+
+    pub(crate) fn duration<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serialize(duration.map(|duration| duration.as_secs_f64()), serializer)
+    }
+
+    pub(crate) fn time<S: Serializer>(
+        time: &Option<SystemTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let since = |time| Wall::from_system(time).since(Wall::default());
+        serialize(time.map(|time| since(time).as_secs_f64()), serializer)
+    }
+
+    fn serialize<S: Serializer>(seconds: Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        match seconds {
+            Some(seconds) => serializer.serialize_some(&seconds),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

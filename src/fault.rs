@@ -117,10 +117,19 @@ impl FetchError {
 
     /// An OAuth 2.0 error response; `permanent` where the code says so.
     pub(crate) fn refused(code: &str, message: impl AsRef<str>, permanent: bool) -> Self {
-        Self::new(FetchErrorKind::Refused, message).with(|fault| {
-            fault.oauth_error = Some(printable(code).into());
-            fault.permanent = permanent;
-        })
+        Self::new(FetchErrorKind::Refused, message)
+            .with_oauth_error(code)
+            .with(|fault| fault.permanent = permanent)
+    }
+
+    /// The same failure with its OAuth 2.0 error code.
+    pub(crate) fn with_oauth_error(self, code: &str) -> Self {
+        self.with(|fault| fault.oauth_error = Some(printable(code).into()))
+    }
+
+    /// The same failure without a secret that the server has echoed.
+    pub(crate) fn without(self, secret: &str) -> Self {
+        self.with(|fault| fault.message = fault.message.replace(secret, "[redacted]").into())
     }
 
     fn with(mut self, change: impl FnOnce(&mut Fault)) -> Self {
@@ -246,12 +255,18 @@ impl From<Infallible> for ConfigError {
     }
 }
 
-/// Foreign text made safe to repeat: one line, no control characters, bounded.
+/// Whether a character neither moves the cursor, nor breaks the line, nor reorders its neighbours.
+fn is_plain(c: char) -> bool {
+    let format = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !c.is_control() && !format
+}
+
+/// Foreign text made safe to repeat: one line, nothing invisible, bounded.
 pub(crate) fn printable(text: &str) -> String {
     let mut out: String = text
         .chars()
         .take(MAX_FOREIGN_TEXT)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_plain(c) { c } else { '\u{fffd}' })
         .collect();
     if text.chars().nth(MAX_FOREIGN_TEXT).is_some() {
         out.push('…');

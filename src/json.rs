@@ -244,6 +244,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn number(&mut self) -> Result<Kind, Flaw> {
+        let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -263,7 +264,13 @@ impl<'a> Scanner<'a> {
             }
             self.digits()?;
         }
-        Ok(Kind::Number)
+        // One that overflows a double is infinite to some parsers and an error to others.
+        let number = self.text.get(start..self.at).unwrap_or_default();
+        if number.parse().is_ok_and(f64::is_finite) {
+            Ok(Kind::Number)
+        } else {
+            Err(Flaw::TooMuch)
+        }
     }
 
     fn value_of_string(&mut self) -> Result<Value<'a>, Flaw> {

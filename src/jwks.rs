@@ -153,14 +153,8 @@ impl KeySet {
 
     /// What subscribers are told when `self` replaces `previous`; `None` where no key differs.
     pub(crate) fn diff(&self, previous: Option<&Self>) -> Option<Difference> {
-        let none = Self {
-            keys: Vec::new(),
-            by_kid: HashMap::new(),
-            skipped: Vec::new(),
-            origin: None,
-        };
-        let previous = previous.unwrap_or(&none);
-        let (old, new) = (previous.fingerprints(), self.fingerprints());
+        let old = previous.map(Self::fingerprints).unwrap_or_default();
+        let new = self.fingerprints();
         let mut difference = Difference::default();
         for (kid, prints) in &new {
             match old.get(kid) {
@@ -174,7 +168,8 @@ impl KeySet {
         difference.added.sort();
         difference.removed.sort();
         difference.replaced.sort();
-        (!difference.is_empty() || self.skipped != previous.skipped).then_some(difference)
+        (!difference.is_empty() || self.skipped() != previous.map_or(&[][..], Self::skipped))
+            .then_some(difference)
     }
 
     /// The key material under each key id; `-` for keys without one.

@@ -5,18 +5,18 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use crate::clock::Wall;
 use crate::fault::{ConfigError, FetchError, FetchErrorKind};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const USER_AGENT: &str = concat!("midil-auth/", env!("CARGO_PKG_VERSION"));
 
-/// A hardened client. Cloning shares its connection pool.
+/// A hardened client. Cloning shares its connection pool. The deadline of a whole fetch is its
+/// actor's to keep; here only connecting has one, so that another address can be tried in time.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     remote: reqwest::Client,
@@ -29,7 +29,8 @@ pub(crate) struct Transport {
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    /// Wiped when dropped: it may hold a token.
+    pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
 impl Transport {
@@ -40,7 +41,6 @@ impl Transport {
                 // host it names.
                 .redirect(reqwest::redirect::Policy::none())
                 .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
                 .referer(false)
                 .user_agent(USER_AGENT)
         };
@@ -84,7 +84,7 @@ impl Transport {
         if usize::try_from(announced).map_or(true, |announced| announced > cap) {
             return Err(too_large());
         }
-        let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
+        let mut body = Zeroizing::new(Vec::with_capacity(usize::try_from(announced).unwrap_or(0)));
         while let Some(chunk) = response.chunk().await.map_err(|e| connection_error(&e))? {
             if body.len() + chunk.len() > cap {
                 return Err(too_large());
@@ -94,7 +94,7 @@ impl Transport {
         Ok(Response {
             status: response.status(),
             headers: std::mem::take(response.headers_mut()),
-            body: body.into(),
+            body,
         })
     }
 }

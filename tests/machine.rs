@@ -12,7 +12,7 @@ use std::time::Duration;
 use midil_auth::event::{Actor, Change, EventsError};
 use midil_auth::oauth2::{AccessToken, Credential, TokenError};
 use midil_auth::testing::{SourceFn, TestClock};
-use midil_auth::{Auth, FetchError, Fetched, Start};
+use midil_auth::{Auth, FetchError, Fetched, RefreshPolicy, Start};
 use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -393,6 +393,33 @@ async fn a_thousand_renewals_of_one_token_cost_one_fetch_and_a_late_one_none() {
     clock.advance(Duration::from_secs(1)).await;
     settle().await;
     assert_eq!(calls.load(Ordering::SeqCst), 3, "one per cool-down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewing_through_a_permanent_refusal_asks_once_and_tells_the_cause() {
+    let (auth, _clock) = start().await;
+    let source = SourceFn::new(async |n| match n {
+        1 => issue(n, LIFETIME),
+        _ => {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            Err(FetchError::permanent("invalid_client"))
+        }
+    });
+    let calls = source.calls();
+    let policy = RefreshPolicy::for_tokens().demand_floor(Duration::from_millis(100));
+    let credential = Credential::new("t", source).refresh(policy);
+    let token = auth.token(credential).await.expect("a token");
+    let rejected = token.current().expect("a token");
+    for expected in 2..=3 {
+        let error = token.renew(&rejected).await.expect_err("refused");
+        assert!(error.to_string().contains("invalid_client"), "{error}");
+        assert!(!error.is_transient());
+        assert_eq!(
+            calls.load(Ordering::SeqCst),
+            expected,
+            "woken by each renew, once"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,9 @@ use crate::json::{self, Kind, Value};
 /// RSA moduli that are accepted, in bits (RFC 7518 §3.3; larger ones only cost time).
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+/// The largest RSA exponent with which the library verifies anything, in bits.
+const MAX_EXPONENT_BITS: usize = 33;
+
 /// A usable key: prepared for each algorithm it may verify.
 pub(crate) struct Key {
     pub(crate) kid: Option<Box<str>>,
@@ -44,7 +47,7 @@ pub enum SkipReason {
     /// Not an object, a member twice, or a member of the wrong type.
     Malformed,
     /// The key material is not what its type demands: bad base64url, a point off the curve, an
-    /// RSA modulus under 2048 or over 8192 bits, an even or tiny exponent.
+    /// RSA modulus under 2048 or over 8192 bits, an even, tiny or huge exponent.
     Material,
     /// It holds private members, so it is not private any more.
     Private,
@@ -256,10 +259,12 @@ impl Material {
             Ok(bytes.get(zeros..).unwrap_or_default().to_vec())
         };
         let (n, e) = (integer(jwk.n)?, integer(jwk.e)?);
-        let bits = n.len() * 8 - n.first().map_or(0, |top| top.leading_zeros() as usize);
+        let bits = |number: &[u8]| {
+            number.len() * 8 - number.first().map_or(0, |top| top.leading_zeros() as usize)
+        };
         let odd = |number: &[u8]| number.last().is_some_and(|low| low & 1 == 1);
-        let usable_exponent = odd(&e) && e.len() <= 8 && (e.len() > 1 || e.first() > Some(&1));
-        if !RSA_BITS.contains(&bits) || !odd(&n) || !usable_exponent {
+        let usable_exponent = odd(&e) && (2..=MAX_EXPONENT_BITS).contains(&bits(&e));
+        if !RSA_BITS.contains(&bits(&n)) || !odd(&n) || !usable_exponent {
             return Err(SkipReason::Material);
         }
         Ok(Self::Rsa { n, e })

@@ -117,8 +117,9 @@ impl VerifierBuilder {
 
     /// Takes only access tokens as RFC 9068 defines them: `typ` is `at+jwt`, and `aud`, `sub`,
     /// `client_id`, `iat` and `jti` are there.
+    /// To be called before [`check`](Self::check).
     pub fn rfc9068(self) -> VerifierBuilder<AccessToken> {
-        self.profiled(|policy| {
+        self.profiled("rfc9068", |policy| {
             policy.types = Types::Required(vec!["at+jwt".to_owned()]);
             policy.required = &["aud", "sub", "client_id", "iat", "jti"];
         })
@@ -126,17 +127,28 @@ impl VerifierBuilder {
 
     /// Takes only ID tokens (OpenID Connect Core §3.1.3.7): `typ` is absent or `JWT`, `aud`,
     /// `sub` and `iat` are there, and `azp`, if there, is one of the audiences given here.
+    /// To be called before [`check`](Self::check).
     pub fn id_token(self) -> VerifierBuilder<IdToken> {
-        self.profiled(|policy| {
+        self.profiled("id_token", |policy| {
             policy.types = Types::Optional(vec!["JWT".to_owned()]);
             policy.required = &["aud", "sub", "iat"];
-            if let Recipient::Audience(ours) = &policy.recipient {
-                policy.authorized_parties.clone_from(ours);
-            }
+            policy.party_is_audience = true;
         })
     }
 
-    fn profiled<P: Profile>(self, change: impl FnOnce(&mut Policy)) -> VerifierBuilder<P> {
+    fn profiled<P: Profile>(
+        self,
+        profile: &'static str,
+        change: impl FnOnce(&mut Policy),
+    ) -> VerifierBuilder<P> {
+        // A check takes the claims of one kind of token; to drop it would let others in.
+        let contradiction = (!self.checks.is_empty()).then(|| {
+            ConfigError::new(
+                profile,
+                "is set after a check",
+                "say what kind of token it is before check()",
+            )
+        });
         let mut policy = self.policy;
         change(&mut policy);
         VerifierBuilder {
@@ -148,7 +160,7 @@ impl VerifierBuilder {
             start: self.start,
             unknown_key_wait: self.unknown_key_wait,
             try_ambiguous: self.try_ambiguous,
-            contradiction: self.contradiction,
+            contradiction: self.contradiction.or(contradiction),
             ..VerifierBuilder::with_policy(policy, self.source)
         }
     }

@@ -51,8 +51,8 @@ pub(super) enum Text {
     Plain(Range<usize>),
 }
 
-/// Seconds since 1970 that a date may be: to the year 33658.
-const DATES: Range<f64> = 0.0..1e12;
+/// Seconds since 1970 that a date may be: to the year 9999, which every platform's clock can tell.
+const DATES: Range<f64> = 0.0..253_402_300_800.0;
 
 impl Registered {
     /// Reads the claims, strictly typed. `groups_claim` is the claim that holds the groups.

@@ -87,7 +87,7 @@ impl<'a> Segments<'a> {
     pub(super) fn verify(&self, key: &Key, algorithm: Algorithm) -> Result<(), VerifyError> {
         let key = key.verifier(algorithm).ok_or(VerifyError::Algorithm)?;
         let mut buffer = [0; MAX_SIGNATURE];
-        if self.signature.len() > MAX_SIGNATURE / 3 * 4 {
+        if self.signature.len() > (MAX_SIGNATURE * 4).div_ceil(3) {
             return Err(VerifyError::Signature);
         }
         let signature = URL_SAFE_NO_PAD

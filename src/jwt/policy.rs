@@ -15,8 +15,8 @@ pub(crate) struct Policy {
     /// Exactly one of these is `iss`; the first is the issuer, the others its listed aliases.
     pub(crate) issuers: Vec<String>,
     pub(crate) recipient: Recipient,
-    /// `azp`, where it is there, must be one of these (OpenID Connect Core §3.1.3.7).
-    pub(crate) authorized_parties: Vec<String>,
+    /// `azp`, where it is there, must be one of our audiences (OpenID Connect Core §3.1.3.7).
+    pub(crate) party_is_audience: bool,
     pub(crate) token_use: Option<&'static str>,
     pub(crate) types: Types,
     pub(crate) required: &'static [&'static str],
@@ -75,7 +75,7 @@ impl Policy {
         Self {
             issuers: vec![issuer],
             recipient: Recipient::Unsaid,
-            authorized_parties: Vec::new(),
+            party_is_audience: false,
             token_use: None,
             types: Types::Optional(vec!["JWT".to_owned(), "at+jwt".to_owned()]),
             required: &[],
@@ -208,9 +208,10 @@ impl Policy {
                 }
             }
         }
-        if !self.authorized_parties.is_empty()
+        if self.party_is_audience
+            && let Recipient::Audience(ours) = &self.recipient
             && let Some(party) = claims.text(&claims.azp)
-            && !self.authorized_parties.iter().any(|known| known == party)
+            && !ours.iter().any(|ours| ours == party)
         {
             return Err(VerifyError::ClientId);
         }

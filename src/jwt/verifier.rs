@@ -83,7 +83,12 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// so far: the key set is being fetched, and [`verify`](Self::verify) would wait for it.
     pub fn try_verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
         match self.attempt(token) {
-            Err(Undecided::UnknownKey(_)) => Err(self.undecided(None)),
+            Err(Undecided::UnknownKey(_)) => {
+                if let Keys::Fresh(handle) = &self.0.keys {
+                    handle.demand(&handle.latest(), handle.clock().tick(), false);
+                }
+                Err(self.undecided(None))
+            }
             Err(Undecided::Refused(error)) => Err(error),
             Ok(claims) => Ok(claims),
         }

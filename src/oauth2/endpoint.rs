@@ -11,6 +11,7 @@ use super::{AccessToken, response};
 use crate::clock::Clock;
 use crate::fault::FetchError;
 use crate::refresh::source::{Fetched, Source};
+use crate::secret::Secret;
 use crate::transport::{self, Transport};
 
 /// The most that is read of a token response, in bytes.
@@ -38,8 +39,7 @@ impl TokenEndpoint {
         }
     }
 
-    async fn request(&self) -> Result<reqwest::RequestBuilder, FetchError> {
-        let secret = self.grant.secret.read().await?;
+    fn request(&self, secret: &Secret) -> Result<reqwest::RequestBuilder, FetchError> {
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
         if let Some(scope) = &self.grant.scope {
@@ -51,7 +51,7 @@ impl TokenEndpoint {
         let authorization =
             self.grant
                 .client_auth
-                .apply(&self.grant.client_id, &secret, &mut form)?;
+                .apply(&self.grant.client_id, secret, &mut form)?;
         let mut request = self
             .transport
             .request(Method::POST, &self.url)
@@ -73,10 +73,12 @@ impl Source<AccessToken> for TokenEndpoint {
         &self,
         _in_service: Option<Arc<AccessToken>>,
     ) -> Result<Fetched<AccessToken>, FetchError> {
-        let request = self.request().await?;
+        let secret = self.grant.secret.read().await?;
+        let request = self.request(&secret)?;
         let answer = Transport::send(request, MAX_BODY).await?;
         let retry_after = transport::retry_after(&answer.headers, self.clock.wall());
-        let mut token = response::parse(answer.status, &answer.body, retry_after)?;
+        let mut token = response::parse(answer.status, &answer.body, retry_after)
+            .map_err(|error| error.without(secret.expose()))?;
         token.issuer_time = transport::server_date(&answer.headers);
         Ok(Fetched::new(token))
     }

@@ -1,5 +1,6 @@
 //! The client-credentials grant (RFC 6749 §4.4): what is asked for, and as whom.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use crate::transport;
 /// let error = Credential::try_from(plain).unwrap_err();
 /// assert_eq!(error.field(), "token_url");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct ClientCredentials {
     pub(crate) token_url: String,
@@ -164,5 +165,18 @@ impl TryFrom<ClientCredentials> for Credential {
             ))
         });
         Self::from_parts(name, source, refresh, lifetime, start)
+    }
+}
+
+impl fmt::Debug for ClientCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The value of a parameter may be a secret: an assertion, a key.
+        let parameters: Vec<_> = self.parameters.iter().map(|(name, _)| name).collect();
+        f.debug_struct("ClientCredentials")
+            .field("token_url", &self.token_url)
+            .field("client_id", &self.client_id)
+            .field("scope", &self.scope)
+            .field("parameters", &parameters)
+            .finish_non_exhaustive()
     }
 }

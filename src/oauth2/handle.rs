@@ -169,6 +169,7 @@ impl TokenHandle {
         let seen = self.handle.latest();
         let after = seen.confirmed.next();
         let timeout = self.handle.refresh().ready_timeout;
+        let mut asked = false;
         let renewed = self.handle.wait(timeout, |snapshot, now| {
             if snapshot.stopped {
                 return Some(Err(TokenError::Stopped));
@@ -181,8 +182,11 @@ impl TokenHandle {
             if snapshot.confirmed >= after {
                 return Some(Err(TokenError::SameToken));
             }
-            self.handle.demand(snapshot, after, true);
-            refused_for_now(snapshot, now).map(Err)
+            if !asked {
+                asked = true;
+                self.handle.demand(snapshot, after, true);
+            }
+            refused_for_now(snapshot, seen.failures, now).map(Err)
         });
         renewed.await.unwrap_or(Err(TokenError::NotReady))
     }
@@ -203,17 +207,24 @@ impl TokenHandle {
     }
 }
 
-/// Why a `renew` need not wait any longer.
-fn refused_for_now(snapshot: &Snapshot<AccessToken>, now: Moment) -> Option<TokenError> {
-    match snapshot.state {
-        State::Waiting { until, why } => match why {
-            Why::Demand => Some(TokenError::CoolingDown {
-                next: until.since(now.tick),
-            }),
-            Why::Retry => snapshot.error.clone().map(TokenError::Failed),
-            Why::Park | Why::Refresh => None,
-        },
-        State::Idle | State::Fetching { .. } => None,
+/// Why a `renew` that found `failures` need not wait any longer. One that is parked on an old
+/// refusal is tried again; one that backs off is not.
+fn refused_for_now(
+    snapshot: &Snapshot<AccessToken>,
+    failures: u32,
+    now: Moment,
+) -> Option<TokenError> {
+    let State::Waiting { until, why } = snapshot.state else {
+        return None;
+    };
+    let failed = || snapshot.error.clone().map(TokenError::Failed);
+    match why {
+        Why::Demand => failed().or(Some(TokenError::CoolingDown {
+            next: until.since(now.tick),
+        })),
+        Why::Retry => failed(),
+        Why::Park if snapshot.failures > failures => failed(),
+        Why::Park | Why::Refresh => None,
     }
 }
 
@@ -244,11 +255,14 @@ pub struct TokenStatus {
     pub state: TokenState,
     /// How many tokens have been in service.
     pub version: u64,
-    /// When the issuer stops accepting the current token.
+    /// When the issuer stops accepting the current token. Serialized as seconds since 1970.
+    #[serde(serialize_with = "crate::clock::seconds::time")]
     pub expires_at: Option<SystemTime>,
-    /// How long the current token may still be used.
+    /// How long the current token may still be used. Serialized in seconds.
+    #[serde(serialize_with = "crate::clock::seconds::duration")]
     pub usable_for: Option<Duration>,
-    /// When the next fetch begins, from now.
+    /// When the next fetch begins, from now. Serialized in seconds.
+    #[serde(serialize_with = "crate::clock::seconds::duration")]
     pub next_fetch_in: Option<Duration>,
     /// Failures in a row.
     pub failures: u32,
@@ -267,7 +281,9 @@ pub enum TokenState {
     Down,
     /// A token is in service.
     Fresh,
-    /// No token yet: lazy, or the first is being fetched.
+    /// Lazy, and nobody has asked yet.
+    Idle,
+    /// No token yet: the first is being fetched.
     Pending,
     /// The runtime has stopped.
     Stopped,
@@ -280,6 +296,7 @@ impl TokenStatus {
             _ if snapshot.stopped => TokenState::Stopped,
             (Some(_), 0) => TokenState::Fresh,
             (Some(_), _) => TokenState::Degraded,
+            (None, 0) if snapshot.state == State::Idle => TokenState::Idle,
             (None, 0) if snapshot.value.is_none() => TokenState::Pending,
             (None, _) => TokenState::Down,
         };

@@ -140,7 +140,8 @@ fn refusal(status: StatusCode, body: &Body<'_>) -> Option<FetchError> {
         None => code.to_owned(),
     };
     if is_throttling(status, code) {
-        return Some(FetchError::new(FetchErrorKind::Throttled, message));
+        let throttled = FetchError::new(FetchErrorKind::Throttled, message);
+        return Some(throttled.with_oauth_error(code));
     }
     let permanent = PERMANENT.contains(&code) && !status.is_server_error();
     Some(FetchError::refused(code, message, permanent))

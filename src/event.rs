@@ -30,6 +30,10 @@ pub struct Event {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {
+    /// The first access token is in service.
+    Acquired(Refreshed),
+    /// The first of a row of failures, with a good value still in service.
+    Degraded,
     /// The value in service reached its end while no fresh one could be had.
     Expired {
         /// The failure that kept the fresh one away, if there was one.
@@ -52,23 +56,14 @@ pub enum Change {
         holding: bool,
     },
     /// A fresh access token is in service.
-    Refreshed {
-        /// Its version; the first is 1.
-        version: u64,
-        /// How long it may be used, from now.
-        usable_for: Duration,
-        /// When it will be refreshed, from now.
-        refresh_in: Duration,
-        /// How long the fetch took.
-        took: Duration,
-    },
+    Refreshed(Refreshed),
+    /// A resource server refused the token in service, and another was asked for.
+    Rejected,
     /// An actor crashed and is running again; snapshots and handles are untouched.
     Restarted {
         /// Which.
         actor: Actor,
     },
-    /// The resource was retired, or the runtime stopped.
-    Stopped,
     /// Another key set is in service.
     Rotated {
         /// Its version; the first is 1.
@@ -84,20 +79,62 @@ pub enum Change {
         /// What asked for the fetch.
         cause: Cause,
     },
+    /// The issuer returned the token that is in service already.
+    SameToken(Refreshed),
+    /// The issuer granted less than what was asked for.
+    ScopeNarrowed {
+        /// The scopes that are missing.
+        missing: Vec<String>,
+    },
+    /// The resource was retired, or the runtime stopped.
+    Stopped,
+    /// The endpoint asked for fewer requests: nobody asks it anything for this long.
+    Throttled {
+        /// How long, from now.
+        pause: Duration,
+    },
+}
+
+/// An access token that went into service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refreshed {
+    /// Its version; the first is 1.
+    pub version: u64,
+    /// How long it may be used, from now.
+    pub usable_for: Duration,
+    /// When it will be refreshed, from now.
+    pub refresh_in: Duration,
+    /// How long the fetch took.
+    pub took: Duration,
 }
 
 impl Change {
+    /// Whether another value than before is in service.
+    pub(crate) const fn is_new_value(&self) -> bool {
+        matches!(
+            self,
+            Self::Acquired(_) | Self::Refreshed(_) | Self::Rotated { .. }
+        )
+    }
+
     /// A stable label for metrics and logs.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
+            Self::Acquired(_) => "acquired",
+            Self::Degraded => "degraded",
             Self::Expired { .. } => "expired",
             Self::Recovered { .. } => "recovered",
             Self::RefreshFailed { .. } => "refresh_failed",
-            Self::Refreshed { .. } => "refreshed",
+            Self::Refreshed(_) => "refreshed",
+            Self::Rejected => "rejected",
             Self::Restarted { .. } => "restarted",
             Self::Rotated { .. } => "rotated",
+            Self::SameToken(_) => "same_token",
+            Self::ScopeNarrowed { .. } => "scope_narrowed",
             Self::Stopped => "stopped",
+            Self::Throttled { .. } => "throttled",
         }
     }
 }
@@ -143,15 +180,15 @@ impl fmt::Display for Event {
             write!(f, " {}", self.name)?;
         }
         match &self.change {
-            Change::Refreshed {
-                version,
-                usable_for,
-                refresh_in,
-                took,
-            } => write!(
-                f,
-                " version={version} usable_for={usable_for:.1?} refresh_in={refresh_in:.1?} took={took:.1?}"
-            ),
+            Change::Acquired(token) | Change::Refreshed(token) | Change::SameToken(token) => {
+                write!(
+                    f,
+                    " version={} usable_for={:.1?} refresh_in={:.1?} took={:.1?}",
+                    token.version, token.usable_for, token.refresh_in, token.took
+                )
+            }
+            Change::ScopeNarrowed { missing } => write!(f, " missing=[{}]", missing.join(", ")),
+            Change::Throttled { pause } => write!(f, " pause={pause:.1?}"),
             Change::RefreshFailed {
                 error,
                 failures,
@@ -185,7 +222,7 @@ impl fmt::Display for Event {
             Change::Recovered { failures } => write!(f, " failures={failures}"),
             Change::Expired { cause: Some(cause) } => write!(f, " cause={cause}"),
             Change::Restarted { actor } => write!(f, " actor={}", actor.as_str()),
-            Change::Expired { cause: None } | Change::Stopped => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -251,6 +288,9 @@ fn log(actor: Actor, name: &str, change: &Change) {
         Change::Expired { .. } => tracing::warn!(actor, name, "expired"),
         Change::Recovered { failures } => tracing::info!(actor, name, failures, "recovered"),
         Change::Restarted { .. } => tracing::info!(actor, "restarted"),
+        Change::ScopeNarrowed { .. } | Change::Throttled { .. } => {
+            tracing::warn!(actor, name, change = change.as_str(), "needs attention");
+        }
         Change::Rotated { version, .. } => tracing::info!(actor, name, version, "keys rotated"),
         other => tracing::debug!(actor, name, change = other.as_str(), "resource changed"),
     }

@@ -9,6 +9,7 @@ pub(crate) mod actor;
 pub(crate) mod address;
 pub(crate) mod agenda;
 pub(crate) mod backoff;
+mod endpoint;
 pub(crate) mod handle;
 pub(crate) mod lifecycle;
 pub(crate) mod source;

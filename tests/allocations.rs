@@ -1,10 +1,5 @@
 //! What a request costs in allocations, counted.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot be set up has failed"
-)]
-
 use std::time::Duration;
 
 use allocation_counter::measure;

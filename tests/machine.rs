@@ -12,7 +12,7 @@ use std::time::Duration;
 use midil_auth::event::{Actor, Change, EventsError};
 use midil_auth::oauth2::{AccessToken, Credential, TokenError};
 use midil_auth::testing::{SourceFn, TestClock};
-use midil_auth::{Auth, FetchError, Fetched, RefreshPolicy, Start};
+use midil_auth::{Auth, Events, FetchError, Fetched, RefreshPolicy, Start};
 use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -112,7 +112,7 @@ async fn an_outage_is_held_through_and_then_told() {
             seen.push(event.change.as_str());
         }
     }
-    assert_eq!(seen[0], "refreshed");
+    assert_eq!(seen[0], "acquired");
     assert!(seen.contains(&"refresh_failed") && seen.contains(&"expired"));
     assert_eq!(seen[seen.len() - 2..], ["recovered", "refreshed"]);
 }
@@ -177,7 +177,6 @@ async fn a_crashed_actor_is_back_without_a_fetch_or_a_failed_read() {
 #[tokio::test(start_paused = true)]
 async fn a_panicking_source_is_a_failure_like_any_other() {
     let (auth, _clock) = start().await;
-    #[expect(clippy::panic, reason = "that is the test")]
     let source = SourceFn::new(async |n| match n {
         1..=3 => panic!("provider bug"),
         n => issue(n, LIFETIME),
@@ -420,6 +419,77 @@ async fn renewing_through_a_permanent_refusal_asks_once_and_tells_the_cause() {
             "woken by each renew, once"
         );
     }
+}
+
+/// What subscribers have been told so far.
+async fn told(events: &mut Events) -> Vec<&'static str> {
+    let mut told = Vec::new();
+    while let Ok(Ok(event)) = tokio::time::timeout(Duration::ZERO, events.recv()).await {
+        told.push(event.change.as_str());
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scripted_outage_is_told_in_order() {
+    let (auth, clock) = start().await;
+    let mut events = auth.events();
+    let source = SourceFn::new(async |n| match n {
+        2..=4 => Err(FetchError::transient("down")),
+        n => issue(n, Duration::from_secs(20)),
+    });
+    let policy = RefreshPolicy::for_tokens()
+        .jitter(0.0)
+        .retry(Duration::from_secs(3), Duration::from_secs(3));
+    let credential = Credential::new("t", source).refresh(policy);
+    let token = auth.token(credential).await.expect("a token");
+    for _ in 0..26 {
+        clock.advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    drop(token);
+    settle().await;
+    assert_eq!(
+        told(&mut events).await,
+        [
+            "acquired",
+            "refresh_failed",
+            "degraded",
+            "expired",
+            "refresh_failed",
+            "refresh_failed",
+            "recovered",
+            "refreshed",
+            "stopped"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_returns_the_same_token_is_paced() {
+    let (auth, clock) = start().await;
+    let mut events = auth.events();
+    let end = clock.now() + LIFETIME;
+    let reader = clock.clone();
+    let source = SourceFn::new(move |_| {
+        let left = end.duration_since(reader.now()).unwrap_or_default();
+        async move { Ok(Fetched::new(AccessToken::bearer("same")?.expires_in(left))) }
+    });
+    let calls = source.calls();
+    let token = auth
+        .token(Credential::new("t", source))
+        .await
+        .expect("a token");
+    let mut changes = token.changes();
+    for _ in 0..3_580 {
+        clock.advance(Duration::from_secs(1)).await;
+        settle().await;
+        assert!(token.current().is_ok());
+    }
+    assert!(calls.load(Ordering::SeqCst) <= 12, "not hammered");
+    assert_eq!(told(&mut events).await[..2], ["acquired", "same_token"]);
+    let change = tokio::time::timeout(Duration::ZERO, changes.next()).await;
+    assert!(change.is_err(), "the same token is no change");
 }
 
 #[tokio::test(start_paused = true)]

@@ -496,9 +496,7 @@ async fn a_lifetime_counts_from_the_moment_the_request_was_sent() {
     let mut events = auth.events();
     let token = auth.token(orders(url)).await.expect("a token");
     let (usable_for, took) = event(&mut events, |change| match change {
-        Change::Refreshed {
-            usable_for, took, ..
-        } => Some((*usable_for, *took)),
+        Change::Acquired(token) => Some((token.usable_for, token.took)),
         _ => None,
     })
     .await;

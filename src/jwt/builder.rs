@@ -457,6 +457,7 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
             source,
             policy: self.rotation,
             refresh: self.refresh,
+            endpoint: None,
             start: self.start,
         };
         Ok((registration, self.into_rules()))

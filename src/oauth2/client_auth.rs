@@ -1,6 +1,7 @@
 //! How the client proves itself at the token endpoint (RFC 6749 §2.3.1).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::HeaderValue;
 use url::form_urlencoded::{Serializer, byte_serialize};
@@ -43,6 +44,9 @@ pub(super) enum SecretSource {
     File(PathBuf),
 }
 
+/// How often a secret file is looked at while the issuer refuses what it held.
+const WATCH: Duration = Duration::from_secs(2);
+
 /// The most that is read of a secret file.
 const MAX_SECRET: u64 = 64 * 1024;
 
@@ -54,6 +58,20 @@ impl SecretSource {
                 let path = path.clone();
                 let read = tokio::task::spawn_blocking(move || read_secret(&path)).await;
                 read.unwrap_or_else(|_| Err(FetchError::transient("the runtime is stopping")))
+            }
+        }
+    }
+
+    /// Resolves when a file holds another secret than `refused`; a value never changes.
+    pub(super) async fn changed_from(&self, refused: Option<Secret>) {
+        if let Self::Value(_) = self {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(WATCH).await;
+            match self.read().await {
+                Ok(now) if refused.as_ref() != Some(&now) => return,
+                _ => {}
             }
         }
     }

@@ -24,6 +24,7 @@ pub(super) type SourceOf =
 pub struct Credential {
     name: Arc<str>,
     source: SourceOf,
+    endpoint: Option<Arc<str>>,
     refresh: RefreshPolicy,
     lifetime: LifetimePolicy,
     start: Start,
@@ -36,6 +37,7 @@ impl Credential {
         Self {
             name: name.into().into(),
             source: Box::new(move |_, _| source),
+            endpoint: None,
             refresh: RefreshPolicy::for_tokens(),
             lifetime: LifetimePolicy::default(),
             start: Start::Wait,
@@ -45,6 +47,7 @@ impl Credential {
     pub(super) fn from_parts(
         name: String,
         source: SourceOf,
+        endpoint: String,
         refresh: RefreshPolicy,
         lifetime: LifetimePolicy,
         start: Start,
@@ -54,6 +57,7 @@ impl Credential {
         Ok(Self {
             name: name.into(),
             source,
+            endpoint: Some(endpoint.into()),
             refresh,
             lifetime,
             start,
@@ -90,6 +94,7 @@ impl Credential {
             source: (self.source)(transport, clock),
             policy: self.lifetime,
             refresh: self.refresh,
+            endpoint: self.endpoint,
             start: self.start,
         })
     }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, header};
+use parking_lot::Mutex;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::grant::ClientCredentials;
 use super::{AccessToken, response};
 use crate::clock::Clock;
+use crate::event::Change;
 use crate::fault::FetchError;
 use crate::refresh::source::{Fetched, Source};
 use crate::secret::Secret;
@@ -22,6 +24,8 @@ pub(super) struct TokenEndpoint {
     grant: ClientCredentials,
     transport: Transport,
     clock: Clock,
+    /// The secret that was sent last, to tell a new one.
+    sent: Mutex<Option<Secret>>,
 }
 
 impl TokenEndpoint {
@@ -36,6 +40,7 @@ impl TokenEndpoint {
             grant,
             transport,
             clock,
+            sent: Mutex::new(None),
         }
     }
 
@@ -68,6 +73,20 @@ impl TokenEndpoint {
     }
 }
 
+impl TokenEndpoint {
+    /// Says so where the issuer granted less than what was asked for (RFC 6749 §3.3).
+    fn narrowed(&self, granted: Option<&str>) -> Option<Change> {
+        let (asked, granted) = (self.grant.scope.as_ref()?, granted?);
+        let lacks = |scope: &&str| !granted.split(' ').any(|known| known == *scope);
+        let missing: Vec<_> = asked
+            .split_whitespace()
+            .filter(lacks)
+            .map(str::to_owned)
+            .collect();
+        (!missing.is_empty()).then_some(Change::ScopeNarrowed { missing })
+    }
+}
+
 impl Source<AccessToken> for TokenEndpoint {
     async fn fetch(
         &self,
@@ -75,11 +94,18 @@ impl Source<AccessToken> for TokenEndpoint {
     ) -> Result<Fetched<AccessToken>, FetchError> {
         let secret = self.grant.secret.read().await?;
         let request = self.request(&secret)?;
+        *self.sent.lock() = Some(secret.clone());
         let answer = Transport::send(request, MAX_BODY).await?;
         let retry_after = transport::retry_after(&answer.headers, self.clock.wall());
         let mut token = response::parse(answer.status, &answer.body, retry_after)
             .map_err(|error| error.without(secret.expose()))?;
         token.issuer_time = transport::server_date(&answer.headers);
-        Ok(Fetched::new(token))
+        let notes = self.narrowed(token.granted_scope()).into_iter().collect();
+        Ok(Fetched::new(token).notes(notes))
+    }
+
+    async fn changed(&self) {
+        let refused = self.sent.lock().clone();
+        self.grant.secret.changed_from(refused).await;
     }
 }

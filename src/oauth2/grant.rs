@@ -156,6 +156,7 @@ impl TryFrom<ClientCredentials> for Credential {
             None => format!("{}@{host}", grant.client_id),
         };
         let (refresh, lifetime, start) = (grant.refresh, grant.lifetime, grant.start);
+        let endpoint = url.to_string();
         let source: SourceOf = Box::new(move |transport, clock| {
             Arc::new(TokenEndpoint::new(
                 url,
@@ -164,7 +165,7 @@ impl TryFrom<ClientCredentials> for Credential {
                 clock.clone(),
             ))
         });
-        Self::from_parts(name, source, refresh, lifetime, start)
+        Self::from_parts(name, source, endpoint, refresh, lifetime, start)
     }
 }
 

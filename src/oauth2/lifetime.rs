@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::AccessToken;
-use crate::event::{Actor, Change};
+use crate::event::{Actor, Change, Refreshed};
 use crate::fault::{ConfigError, FetchError, FetchErrorKind};
 use crate::refresh::{Asked, Freshness, RefreshPolicy, Resource, within};
 
@@ -140,13 +140,23 @@ impl Resource for AccessToken {
         freshness(policy, refresh, asked, left)
     }
 
-    fn change(&self, _: Option<&Self>, freshness: &Freshness, asked: Asked) -> Option<Change> {
+    fn change(
+        &self,
+        previous: Option<&Self>,
+        freshness: &Freshness,
+        asked: Asked,
+    ) -> Option<Change> {
         let now = asked.at.tick.after(asked.took);
-        Some(Change::Refreshed {
+        let token = Refreshed {
             version: asked.version,
             usable_for: freshness.usable_until.tick.since(now),
             refresh_in: freshness.refresh_at.since(now),
             took: asked.took,
+        };
+        Some(match previous {
+            None => Change::Acquired(token),
+            Some(previous) if previous.is_same_token(self) => Change::SameToken(token),
+            Some(_) => Change::Refreshed(token),
         })
     }
 }

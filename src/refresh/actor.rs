@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::address::{Address, Entry, Knock};
 use super::agenda::{Agenda, Id};
+use super::endpoint::{Endpoints, Seat};
 use super::lifecycle::{Action, Input, Lifecycle, State, Why};
 use super::verdict::Verdict;
 use super::{Asked, Outcome, Resource, Snapshot};
@@ -45,6 +46,8 @@ pub(crate) enum Letter<T> {
     Retire(Id),
     /// The timer of this epoch has run out.
     Tick { incarnation: u64, epoch: u64 },
+    /// What a refusal depended on has changed.
+    Wake(Id),
 }
 
 /// What an incarnation of the actor starts from.
@@ -90,6 +93,7 @@ impl<T: Resource> Refresher<T> {
             context,
             slots: HashMap::new(),
             agenda: Agenda::default(),
+            endpoints: Endpoints::default(),
             timer: None,
             epoch: 0,
         };
@@ -131,6 +135,8 @@ struct Fetch {
     task: Owned,
     begun: Moment,
     cause: Cause,
+    #[expect(dead_code, reason = "held for its drop: the next in turn may begin")]
+    seat: Option<Seat>,
 }
 
 /// One resource on the actor's desk.
@@ -138,6 +144,8 @@ struct Slot<T: Resource> {
     entry: Arc<Entry<T>>,
     life: Lifecycle,
     fetch: Option<Fetch>,
+    /// While parked: waits for what the refusal depended on to change.
+    watch: Option<Owned>,
     /// When the value in service ends, until that has been announced.
     expires: Option<Tick>,
     /// Where the agenda has this slot.
@@ -150,6 +158,7 @@ pub(crate) struct Desk<T: Resource> {
     incarnation: u64,
     slots: HashMap<Id, Slot<T>>,
     agenda: Agenda,
+    endpoints: Endpoints,
     timer: Option<(Tick, Owned)>,
     epoch: u64,
     rng: Rng,
@@ -175,10 +184,14 @@ impl<T: Resource> Desk<T> {
                     .get(&id)
                     .and_then(|slot| slot.entry.take_demand());
                 if let Some((after, insist)) = demand {
+                    if insist && let Some(slot) = self.slots.get(&id) {
+                        self.announce(&slot.entry.name, Change::Rejected);
+                    }
                     self.feed(id, Input::Demand { after, insist });
                 }
             }
             Letter::Retire(id) => self.retire(id),
+            Letter::Wake(id) => self.feed(id, Input::Wake),
             Letter::Tick { incarnation, epoch }
                 if incarnation == self.incarnation && epoch == self.epoch =>
             {
@@ -207,8 +220,12 @@ impl<T: Resource> Desk<T> {
             id,
             Slot {
                 life: Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed),
-                expires: confirmed.map(|_| snapshot.freshness.usable_until.tick),
+                // One that has passed was announced by whoever ran before.
+                expires: confirmed
+                    .map(|_| snapshot.freshness.usable_until.tick)
+                    .filter(|&at| at > self.context.clock.tick()),
                 fetch: None,
+                watch: None,
                 due: None,
                 entry,
             },
@@ -232,6 +249,7 @@ impl<T: Resource> Desk<T> {
     fn tick(&mut self) {
         self.timer = None;
         let now = self.context.clock.tick();
+        self.endpoints.tidy(now);
         while let Some(id) = self.agenda.due(now) {
             self.expire(id, now);
             self.feed(id, Input::Due);
@@ -257,6 +275,9 @@ impl<T: Resource> Desk<T> {
             return;
         };
         let cause = cause_of(slot.life.state(), input);
+        if let Some(endpoint) = &slot.entry.endpoint {
+            slot.life.hold(self.endpoints.open_at(endpoint, now.tick));
+        }
         match slot.life.step(&slot.entry.refresh.pace, now.tick, input) {
             Action::Fetch { attempt } => {
                 let task = fetch(
@@ -265,10 +286,16 @@ impl<T: Resource> Desk<T> {
                     self.incarnation,
                     attempt,
                 );
+                slot.watch = None;
                 slot.fetch = Some(Fetch {
                     task,
                     begun: now,
                     cause,
+                    seat: slot
+                        .entry
+                        .endpoint
+                        .as_ref()
+                        .map(|name| self.endpoints.sit(name)),
                 });
             }
             Action::Abandon => {
@@ -298,7 +325,9 @@ impl<T: Resource> Desk<T> {
             return;
         };
         let pace = slot.entry.refresh.pace;
+        let mut notes = Vec::new();
         let judged = outcome.and_then(|fetched| {
+            notes = fetched.notes;
             let asked = Asked {
                 at: fetch.begun,
                 took: now.tick.since(fetch.begun.tick),
@@ -323,6 +352,7 @@ impl<T: Resource> Desk<T> {
                 );
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, fetch.begun, failures);
+                self.announce_all(id, notes);
             }
             Err(error) => {
                 let failed = Input::Failed {
@@ -345,7 +375,8 @@ impl<T: Resource> Desk<T> {
         slot.entry.publisher.update(|old| {
             (!old.stopped).then(|| Snapshot {
                 value: Some(Arc::clone(&verdict.value)),
-                version: old.version + u64::from(verdict.change.is_some()),
+                version: old.version
+                    + u64::from(verdict.change.as_ref().is_some_and(Change::is_new_value)),
                 freshness: verdict.freshness,
                 confirmed: begun.tick,
                 state,
@@ -378,20 +409,44 @@ impl<T: Resource> Desk<T> {
                 ..old.clone()
             })
         });
+        let holding = slot
+            .entry
+            .publisher
+            .published()
+            .load()
+            .usable(now)
+            .is_some();
         let change = Change::RefreshFailed {
             error: error.clone(),
             failures,
             next_attempt_in: slot.life.deadline().unwrap_or(now.tick).since(now.tick),
-            holding: slot
-                .entry
-                .publisher
-                .published()
-                .load()
-                .usable(now)
-                .is_some(),
+            holding,
         };
-        let name = Arc::clone(&slot.entry.name);
-        self.announce(&name, change);
+        let mut changes = vec![change];
+        if failures == 1 && holding {
+            changes.push(Change::Degraded);
+        }
+        let is_throttling = error.kind() == FetchErrorKind::Throttled;
+        if let Some(endpoint) = &slot.entry.endpoint
+            && let Some(until) = slot.life.deadline()
+            && (is_throttling || error.retry_after_hint().is_some())
+            && self.endpoints.pause(endpoint, until)
+        {
+            let pause = until.since(now.tick);
+            changes.push(Change::Throttled { pause });
+        }
+        if matches!(state, State::Waiting { why: Why::Park, .. }) {
+            slot.watch = Some(watch(&slot.entry, &self.context.address));
+        }
+        self.announce_all(id, changes);
+    }
+
+    fn announce_all(&self, id: Id, changes: Vec<Change>) {
+        if let Some(slot) = self.slots.get(&id) {
+            for change in changes {
+                self.announce(&slot.entry.name, change);
+            }
+        }
     }
 
     /// Publishes where the life stands, for readers and restarts, and moves the deadline.
@@ -478,6 +533,16 @@ fn fetch<T: Resource>(
         });
     };
     Owned(tokio::spawn(task.instrument(span)).abort_handle())
+}
+
+/// Awaits what would end a refusal.
+fn watch<T: Resource>(entry: &Arc<Entry<T>>, address: &Arc<Address<T>>) -> Owned {
+    let (id, source, address) = (entry.id, Arc::clone(&entry.source), Arc::clone(address));
+    let task = async move {
+        source.changed_boxed().await;
+        address.post(Letter::Wake(id));
+    };
+    Owned(tokio::spawn(task).abort_handle())
 }
 
 fn cause_of(state: State, input: Input) -> Cause {

@@ -26,6 +26,8 @@ pub(crate) struct Entry<T: Resource> {
     pub(crate) source: Arc<dyn DynSource<T>>,
     pub(crate) policy: T::Policy,
     pub(crate) refresh: RefreshPolicy,
+    /// What it shares with others, and so paces together with them.
+    pub(crate) endpoint: Option<Arc<str>>,
     /// Whether the first value is fetched without anybody asking.
     pub(crate) eager: bool,
     pub(crate) publisher: Publisher<Snapshot<T>>,
@@ -51,6 +53,7 @@ pub(crate) struct Registration<T: Resource> {
     pub(crate) source: Arc<dyn DynSource<T>>,
     pub(crate) policy: T::Policy,
     pub(crate) refresh: RefreshPolicy,
+    pub(crate) endpoint: Option<Arc<str>>,
     pub(crate) start: Start,
 }
 
@@ -124,6 +127,7 @@ impl<T: Resource> Address<T> {
             source: registration.source,
             policy: registration.policy,
             refresh: registration.refresh,
+            endpoint: registration.endpoint,
             eager: registration.start != Start::Lazy,
             publisher: Publisher::new(Snapshot::empty()),
             wanted: AtomicU64::new(0),

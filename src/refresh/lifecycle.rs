@@ -52,6 +52,8 @@ pub(crate) enum Input {
     },
     /// The fetch `attempt` brought a value to be refreshed at `refresh_at`.
     Succeeded { attempt: u32, refresh_at: Tick },
+    /// What a refusal depended on has changed: a parked resource is tried again.
+    Wake,
 }
 
 /// What to do about it.
@@ -87,7 +89,7 @@ pub(crate) enum Why {
     Park,
     /// The refresh point of a good value.
     Refresh,
-    /// The backoff after a transient failure.
+    /// The backoff after a transient failure, or an endpoint that wants to be left alone.
     Retry,
 }
 
@@ -118,6 +120,8 @@ pub(crate) struct Lifecycle {
     last_demanded: Option<Tick>,
     /// A demand that the fetch in flight began too early for.
     unmet: bool,
+    /// No fetch begins earlier: the endpoint wants to be left alone.
+    held_until: Tick,
     rng: Rng,
 }
 
@@ -130,6 +134,7 @@ impl Lifecycle {
             confirmed: None,
             last_demanded: None,
             unmet: false,
+            held_until: Tick::ZERO,
             rng,
         }
     }
@@ -175,6 +180,11 @@ impl Lifecycle {
         }
     }
 
+    /// Lets no fetch begin before `until`.
+    pub(crate) const fn hold(&mut self, until: Tick) {
+        self.held_until = until;
+    }
+
     /// A number in `[0, 1)` to jitter the value's own refresh point with.
     pub(crate) fn draw(&mut self) -> f64 {
         self.rng.f64()
@@ -207,10 +217,21 @@ impl Lifecycle {
                 }
                 _ => Action::Nothing,
             },
+            Input::Wake => match self.state {
+                State::Waiting { why: Why::Park, .. } => self.fetch(pace, now, false),
+                _ => Action::Nothing,
+            },
         }
     }
 
     fn fetch(&mut self, pace: &Pace, now: Tick, demanded: bool) -> Action {
+        if now < self.held_until {
+            self.state = State::Waiting {
+                until: self.held_until,
+                why: Why::Retry,
+            };
+            return Action::Nothing;
+        }
         self.attempt = self.attempt.wrapping_add(1);
         self.unmet = false;
         if demanded {

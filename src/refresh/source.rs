@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::Change;
 use crate::fault::FetchError;
 
 /// Fetches one fresh value: an access token from a vault, a key set from a file.
@@ -40,6 +41,12 @@ pub trait Source<T>: Send + Sync + 'static {
         &self,
         in_service: Option<Arc<T>>,
     ) -> impl Future<Output = Result<Fetched<T>, FetchError>> + Send;
+
+    /// Resolves when what a permanent failure depended on has changed: a secret was replaced. It
+    /// is awaited while the source is probed slowly, and ends that at once. Defaults to never.
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// What a [`Source`] brought.
@@ -47,6 +54,8 @@ pub trait Source<T>: Send + Sync + 'static {
 pub struct Fetched<T> {
     pub(crate) value: Option<T>,
     pub(crate) fresh_for: Option<Duration>,
+    /// What subscribers are to learn besides.
+    pub(crate) notes: Vec<Change>,
 }
 
 impl<T> Fetched<T> {
@@ -55,6 +64,7 @@ impl<T> Fetched<T> {
         Self {
             value: Some(value),
             fresh_for: None,
+            notes: Vec::new(),
         }
     }
 
@@ -64,6 +74,7 @@ impl<T> Fetched<T> {
         Self {
             value: None,
             fresh_for: None,
+            notes: Vec::new(),
         }
     }
 
@@ -74,6 +85,11 @@ impl<T> Fetched<T> {
         self.fresh_for = hint;
         self
     }
+
+    pub(crate) fn notes(mut self, notes: Vec<Change>) -> Self {
+        self.notes = notes;
+        self
+    }
 }
 
 type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<Fetched<T>, FetchError>> + Send + 'a>>;
@@ -81,10 +97,15 @@ type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<Fetched<T>, FetchEr
 /// The form of [`Source`] that can be stored.
 pub(crate) trait DynSource<T>: Send + Sync + 'static {
     fn fetch_boxed(&self, in_service: Option<Arc<T>>) -> FetchFuture<'_, T>;
+    fn changed_boxed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 impl<T: Send + Sync + 'static, S: Source<T>> DynSource<T> for S {
     fn fetch_boxed(&self, in_service: Option<Arc<T>>) -> FetchFuture<'_, T> {
         Box::pin(self.fetch(in_service))
+    }
+
+    fn changed_boxed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.changed())
     }
 }

@@ -7,7 +7,6 @@
 
 use std::path::PathBuf;
 
-use crate::config::AuthConfig;
 use crate::fault::ConfigError;
 use crate::jwt::policy::{Policy, Types};
 use crate::jwt::profile::profiles;
@@ -61,16 +60,6 @@ impl ClientCredentials {
             grant: oauth2::ClientCredentials::new("", client_id, client_secret),
             token_url: None,
         }
-    }
-
-    /// From `COGNITO_DOMAIN`, `COGNITO_CLIENT_ID`, `COGNITO_CLIENT_SECRET` (or
-    /// `COGNITO_CLIENT_SECRET_FILE`) and, if set, `COGNITO_DEFAULT_SCOPE`.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the variable and what to write there.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        AuthConfig::from_env()?.client_credentials()
     }
 
     /// Reads the secret from a file, anew for every fetch, instead of taking a value.
@@ -225,15 +214,6 @@ impl UserPool {
             endpoint: None,
             issuer_aliases: Vec::new(),
         })
-    }
-
-    /// From `COGNITO_USER_POOL_ID`, `COGNITO_CLIENT_ID` and, if set, `COGNITO_REGION`.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the variable and what to write there.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        AuthConfig::from_env()?.user_pool()
     }
 
     /// Takes tokens of this app client; given more than once, of any of them.

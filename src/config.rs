@@ -222,6 +222,29 @@ impl AuthConfig {
     }
 }
 
+impl ClientCredentials {
+    /// From `COGNITO_DOMAIN`, `COGNITO_CLIENT_ID`, `COGNITO_CLIENT_SECRET` (or
+    /// `COGNITO_CLIENT_SECRET_FILE`) and, if set, `COGNITO_DEFAULT_SCOPE`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the variable and what to write there.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        AuthConfig::from_env()?.client_credentials()
+    }
+}
+
+impl UserPool {
+    /// From `COGNITO_USER_POOL_ID`, `COGNITO_CLIENT_ID` and, if set, `COGNITO_REGION`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the variable and what to write there.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        AuthConfig::from_env()?.user_pool()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

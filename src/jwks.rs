@@ -107,6 +107,14 @@ impl KeySet {
     }
 
     fn insert(&mut self, key: Key) {
+        // The same key listed twice is one key; two keys under one id are ambiguous.
+        let same = |known: &Key| known.fingerprint == key.fingerprint;
+        if self
+            .candidates(key.kid.as_deref())
+            .any(|known| known.kid == key.kid && same(known))
+        {
+            return;
+        }
         if let Some(kid) = &key.kid {
             self.by_kid
                 .entry(kid.clone())

@@ -13,6 +13,7 @@ mod endpoint;
 pub(crate) mod handle;
 pub(crate) mod lifecycle;
 pub(crate) mod source;
+mod task;
 mod verdict;
 
 use std::sync::Arc;

@@ -237,6 +237,28 @@ async fn a_removed_key_is_refused_from_the_next_refresh_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_without_a_kid_survives_a_rotation_too() {
+    let (_auth, keys, verifier) = Keys::start(RotationPolicy::default(), Start::Wait).await;
+    let (old, new) = (keys.first(), key("b"));
+    let anonymous = |key: &SigningKey| {
+        let claims = json!({"iss": ISSUER, "aud": "orders", "exp": 4_000_000_000_u64});
+        key.token_with_header(&json!({"alg": "EdDSA"}), &claims)
+    };
+    assert!(verifier.verify(&anonymous(&old)).await.is_ok());
+    keys.list(&[Arc::clone(&new)]);
+    assert!(
+        verifier.verify(&anonymous(&new)).await.is_ok(),
+        "fetched when it was needed"
+    );
+    assert_eq!(keys.calls(), 2);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(matches!(
+        verifier.verify(&anonymous(&old)).await,
+        Err(VerifyError::UnknownKey)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
 async fn new_material_under_an_old_kid_replaces_the_old() {
     let (auth, keys, verifier) = Keys::start(RotationPolicy::default(), Start::Wait).await;
     let mut events = auth.events();

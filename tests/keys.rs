@@ -449,8 +449,22 @@ fn a_set_without_a_usable_key_is_an_error() {
 }
 
 #[test]
+fn a_key_listed_twice_is_one_key() {
+    let jwk = key(GOOD).jwk();
+    let set = json!({"keys": [jwk, jwk]}).to_string();
+    assert_eq!(KeySet::from_json(set.as_bytes()).expect("a set").len(), 1);
+}
+
+#[test]
 fn a_set_of_too_many_keys_is_an_error() {
-    let many = |n| json!({"keys": vec![key(GOOD).jwk(); n]}).to_string();
+    let many = |n| {
+        let named = |n: usize| {
+            let mut jwk = key(GOOD).jwk();
+            jwk["kid"] = n.to_string().into();
+            jwk
+        };
+        json!({"keys": (0..n).map(named).collect::<Vec<_>>()}).to_string()
+    };
     assert_eq!(
         KeySet::from_json(many(1_000).as_bytes())
             .expect("a thousand")

@@ -270,7 +270,8 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
         self
     }
 
-    /// How long ago `iat` may be at most. Defaults to no limit.
+    /// How long ago `iat` may be at most, give or take the [`leeway`](Self::leeway). Defaults to
+    /// no limit.
     pub const fn max_age(mut self, max_age: Duration) -> Self {
         self.policy.max_age = Some(max_age);
         self

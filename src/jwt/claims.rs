@@ -91,8 +91,9 @@ impl Registered {
             "azp" => self.azp = Some(text(payload, value).ok_or("azp")?),
             "scope" => self.scope = Some(strings(payload, value).ok_or("scope")?),
             // What Okta and Entra ID call it.
-            "scp" if self.scope.is_none() => {
-                self.scope = Some(strings(payload, value).ok_or("scp")?);
+            "scp" => {
+                let scopes = strings(payload, value).ok_or("scp")?;
+                self.scope.get_or_insert(scopes);
             }
             "token_use" => self.token_use = Some(text(payload, value).ok_or("token_use")?),
             "email" => self.email = Some(text(payload, value).ok_or("email")?),

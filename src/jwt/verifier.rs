@@ -110,8 +110,8 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
                 self.decided(token)
             }
             Err(Undecided::Refused(error)) => Err(error),
-            Err(Undecided::UnknownKey(header)) => {
-                self.wait_for_key(&header).await?;
+            Err(Undecided::UnknownKey(kid)) => {
+                self.wait_for_key(kid.as_deref()).await?;
                 self.decided(token)
             }
         }
@@ -165,7 +165,12 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
             Keys::Fixed(set, clock) => rules.verify(set, &segments, header, clock.coarse_wall()),
             Keys::Fresh(handle) => {
                 let now = handle.clock().coarse_wall();
+                let anonymous = header.kid.is_none();
                 match handle.read(|set| rules.verify(set, &segments, header, now)) {
+                    // Without a key id, a rotation looks like a bad signature.
+                    Ok(Err(Undecided::Refused(VerifyError::Signature))) if anonymous => {
+                        Err(Undecided::UnknownKey(None))
+                    }
                     Ok(verdict) => verdict,
                     Err(absent) => Err(self.unavailable(absent).into()),
                 }
@@ -182,7 +187,7 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     }
 
     /// Waits until the key is there, or a fetch that began after this call shows that it is not.
-    async fn wait_for_key(&self, header: &Header) -> Result<(), VerifyError> {
+    async fn wait_for_key(&self, kid: Option<&str>) -> Result<(), VerifyError> {
         let Keys::Fresh(handle) = &self.0.keys else {
             return Ok(());
         };
@@ -194,8 +199,8 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
             if snapshot.stopped {
                 return Some(Err(VerifyError::Stopped));
             }
-            let known = |set: &Arc<KeySet>| set.candidates(header.kid.as_deref()).next().is_some();
-            let appeared = header.kid.is_some() && snapshot.usable(now).is_some_and(known);
+            let known = |set: &Arc<KeySet>| set.candidates(kid).next().is_some();
+            let appeared = kid.is_some() && snapshot.usable(now).is_some_and(known);
             if appeared || snapshot.confirmed >= arrived {
                 return Some(Ok(()));
             }
@@ -248,7 +253,8 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
 /// Why there is no verdict yet, or a final one.
 enum Undecided {
     Refused(VerifyError),
-    UnknownKey(Header),
+    /// No key has this id; or the token has none, and the key there is did not sign it.
+    UnknownKey(Option<Box<str>>),
 }
 
 impl From<VerifyError> for Undecided {
@@ -281,7 +287,7 @@ impl<P: Profile, C> Rules<P, C> {
         let algorithm = header.algorithm;
         let mut named = set.candidates(header.kid.as_deref()).peekable();
         if named.peek().is_none() {
-            return Err(Undecided::UnknownKey(header));
+            return Err(Undecided::UnknownKey(header.kid));
         }
         let mut fitting = named.filter(|key| key.verifier(algorithm).is_some());
         let Some(first) = fitting.next() else {

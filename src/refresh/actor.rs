@@ -3,20 +3,17 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures_util::FutureExt;
 use ractor::{ActorProcessingErr, ActorRef};
-use tokio::task::AbortHandle;
-use tracing::Instrument;
 
 use super::address::{Address, Entry, Knock};
 use super::agenda::{Agenda, Id};
 use super::endpoint::{Endpoints, Seat};
 use super::lifecycle::{Action, Input, Lifecycle, State, Why};
+use super::task::{self, Owned};
 use super::verdict::Verdict;
 use super::{Asked, Outcome, Resource, Snapshot};
 use crate::clock::{Clock, Moment, Tick};
@@ -117,15 +114,6 @@ impl<T: Resource> Refresher<T> {
         }
         desk.arm();
         Ok(())
-    }
-}
-
-/// A task that ends with its owner.
-struct Owned(AbortHandle);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -280,7 +268,7 @@ impl<T: Resource> Desk<T> {
         }
         match slot.life.step(&slot.entry.refresh.pace, now.tick, input) {
             Action::Fetch { attempt } => {
-                let task = fetch(
+                let task = task::fetch(
                     &slot.entry,
                     &self.context.address,
                     self.incarnation,
@@ -436,7 +424,7 @@ impl<T: Resource> Desk<T> {
             changes.push(Change::Throttled { pause });
         }
         if matches!(state, State::Waiting { why: Why::Park, .. }) {
-            slot.watch = Some(watch(&slot.entry, &self.context.address));
+            slot.watch = Some(task::watch(&slot.entry, &self.context.address));
         }
         self.announce_all(id, changes);
     }
@@ -492,57 +480,13 @@ impl<T: Resource> Desk<T> {
             tokio::time::sleep(wait).await;
             address.post(Letter::Tick { incarnation, epoch });
         });
-        self.timer = Some((next, Owned(task.abort_handle())));
+        self.timer = Some((next, Owned::new(&task)));
     }
 
     fn announce(&self, name: &Arc<str>, change: Change) {
         let at = self.context.clock.wall();
         self.context.announcer.announce(T::ACTOR, at, name, change);
     }
-}
-
-/// Runs one fetch as a task of its own; a completion always comes, even after a panic.
-fn fetch<T: Resource>(
-    entry: &Arc<Entry<T>>,
-    address: &Arc<Address<T>>,
-    incarnation: u64,
-    attempt: u32,
-) -> Owned {
-    let (id, source, address) = (entry.id, Arc::clone(&entry.source), Arc::clone(address));
-    let in_service = entry.publisher.published().load().value.clone();
-    let span = tracing::info_span!(
-        parent: None,
-        "midil_auth.fetch",
-        actor = T::ACTOR.as_str(),
-        name = &*entry.name,
-        attempt,
-    );
-    let task = async move {
-        let fetching = AssertUnwindSafe(async { source.fetch_boxed(in_service).await });
-        let outcome = fetching.catch_unwind().await.unwrap_or_else(|_| {
-            Err(FetchError::new(
-                FetchErrorKind::Panicked,
-                "the source panicked",
-            ))
-        });
-        address.post(Letter::Completed {
-            incarnation,
-            id,
-            attempt,
-            outcome,
-        });
-    };
-    Owned(tokio::spawn(task.instrument(span)).abort_handle())
-}
-
-/// Awaits what would end a refusal.
-fn watch<T: Resource>(entry: &Arc<Entry<T>>, address: &Arc<Address<T>>) -> Owned {
-    let (id, source, address) = (entry.id, Arc::clone(&entry.source), Arc::clone(address));
-    let task = async move {
-        source.changed_boxed().await;
-        address.post(Letter::Wake(id));
-    };
-    Owned(tokio::spawn(task).abort_handle())
 }
 
 fn cause_of(state: State, input: Input) -> Cause {

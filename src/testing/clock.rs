@@ -35,6 +35,9 @@ struct State {
     wall: AtomicI64,
 }
 
+/// Ticks start above zero, which stands for "before every event".
+const FIRST_TICK: u64 = 1_000_000_000;
+
 /// Where the wall clock of a test starts: 2030-01-01T00:00:00Z.
 const START: u64 = 1_893_456_000;
 
@@ -54,10 +57,10 @@ impl TestClock {
 
     fn new(origin: Option<Instant>, unix_seconds: u64) -> Self {
         let wall = i64::try_from(unix_seconds.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX);
+        let wall = wall.saturating_sub(FIRST_TICK.cast_signed());
         Self(Arc::new(State {
             origin,
-            // Ticks start above zero, which stands for "before every event".
-            tick: AtomicU64::new(1_000_000_000),
+            tick: AtomicU64::new(FIRST_TICK),
             wall: AtomicI64::new(wall),
         }))
     }

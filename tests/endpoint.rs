@@ -115,3 +115,20 @@ async fn less_scope_than_asked_for_is_told() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_thousand_credentials_of_one_endpoint_begin_in_turns_and_all_are_served() {
+    let issuer = TestIssuer::start().await.expect("up");
+    let auth = Auth::start().await.expect("started");
+    let mut tokens = Vec::new();
+    for n in 0..1_000 {
+        let credential = ClientCredentials::new(issuer.token_url(), format!("c{n}"), "s3cr3t")
+            .start(Start::Background);
+        tokens.push(auth.token(credential).await.expect("in the background"));
+    }
+    for token in &tokens {
+        token.ready().await.expect("served");
+    }
+    assert_eq!(issuer.counts().token, 1_000, "one request each");
+    assert!(auth.health().ready);
+}

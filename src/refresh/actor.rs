@@ -263,7 +263,8 @@ impl<T: Resource> Desk<T> {
             return;
         };
         let cause = cause_of(slot.life.state(), input);
-        if let Some(endpoint) = &slot.entry.endpoint {
+        let idle = !matches!(slot.life.state(), State::Fetching { .. });
+        if idle && let Some(endpoint) = &slot.entry.endpoint {
             slot.life.hold(self.endpoints.open_at(endpoint, now.tick));
         }
         match slot.life.step(&slot.entry.refresh.pace, now.tick, input) {

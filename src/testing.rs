@@ -3,6 +3,10 @@
 
 mod clock;
 mod fault;
+// The unit tests have these parsers already.
+#[cfg(not(test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod issuer;
 mod keys;
 mod mock;

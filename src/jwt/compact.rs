@@ -147,7 +147,7 @@ impl<'a> RawHeader<'a> {
         let name = name.ok_or(VerifyError::Malformed("the header has no alg"))?;
         let algorithm = Algorithm::from_name(&name).ok_or(VerifyError::Algorithm)?;
         let cty = text(self.cty, "cty is not a string")?;
-        if cty.is_some_and(|cty| cty.eq_ignore_ascii_case("jwt")) {
+        if cty.is_some_and(|cty| is_jwt(&cty)) {
             return Err(VerifyError::Malformed("a nested JWT"));
         }
         let kid = text(self.kid, "kid is not a string")?;
@@ -160,4 +160,11 @@ impl<'a> RawHeader<'a> {
             typ: owned(text(self.typ, "typ is not a string")?),
         })
     }
+}
+
+/// Whether a media type is that of a JWT; `application/` may be left out (RFC 7515 §4.1.10).
+fn is_jwt(media_type: &str) -> bool {
+    ["jwt", "application/jwt"]
+        .iter()
+        .any(|name| media_type.eq_ignore_ascii_case(name))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::builder::VerifierBuilder;
 use super::claims::Claims;
+use super::confirmation::{Confirmation, Presented};
 use super::error::VerifyError;
 use super::profile::{Jwt, Profile};
 use super::rules::{Rules, Undecided};
@@ -84,7 +85,43 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// [`VerifyError`]; [`VerifyError::KeysUnavailable`] also for a token whose key is unknown
     /// so far: the key set is being fetched, and [`verify`](Self::verify) would wait for it.
     pub fn try_verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        self.attempt(token)
+        self.try_presented(token, Presented::Bearer)
+    }
+
+    /// Verifies a token that is bound to a key of whoever presents it, together with the proof:
+    /// `proves` says whether the request proves possession of the key that the token names.
+    ///
+    /// A token that is bound to no key is refused: it was not issued to be presented so.
+    ///
+    /// ```
+    /// use midil_auth::jwt::{Claims, Verifier, VerifyError};
+    ///
+    /// /// A request over mutual TLS (RFC 8705).
+    /// fn who(verifier: &Verifier, token: &str, certificate_sha256: &str) -> Result<Claims, VerifyError> {
+    ///     verifier.try_verify_bound(token, |key| {
+    ///         key.certificate_thumbprint() == Some(certificate_sha256)
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Confirmation`] where the proof does not fit, and as
+    /// [`try_verify`](Self::try_verify).
+    pub fn try_verify_bound(
+        &self,
+        token: &str,
+        proves: impl Fn(&Confirmation) -> bool,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        self.try_presented(token, Presented::Bound(&proves))
+    }
+
+    fn try_presented(
+        &self,
+        token: &str,
+        presented: Presented<'_>,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        self.attempt(token, presented)
             .map_err(|verdict| match (verdict, &self.0.keys) {
                 (Undecided::Refused(error), _) => error,
                 (verdict, Keys::Fixed(..)) => verdict.decide(),
@@ -104,22 +141,49 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// call says so; where no such fetch could be had in time the answer is
     /// [`VerifyError::KeysUnavailable`], which is nobody's fault but the keys'.
     pub async fn verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        let verdict = match self.attempt(token) {
-            Ok(claims) => return Ok(claims),
-            Err(verdict) => verdict,
-        };
+        match self.attempt(token, Presented::Bearer) {
+            Ok(claims) => Ok(claims),
+            Err(verdict) => {
+                self.sit_out(verdict).await?;
+                self.attempt(token, Presented::Bearer)
+                    .map_err(Undecided::decide)
+            }
+        }
+    }
+
+    /// As [`try_verify_bound`](Self::try_verify_bound), giving an unknown key a moment to appear.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_verify_bound`](Self::try_verify_bound) and [`verify`](Self::verify).
+    pub async fn verify_bound(
+        &self,
+        token: &str,
+        proves: impl Fn(&Confirmation) -> bool,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        match self.attempt(token, Presented::Bound(&proves)) {
+            Ok(claims) => Ok(claims),
+            Err(verdict) => {
+                self.sit_out(verdict).await?;
+                self.attempt(token, Presented::Bound(&proves))
+                    .map_err(Undecided::decide)
+            }
+        }
+    }
+
+    /// Waits for what a verdict hangs on, or returns the verdict.
+    async fn sit_out(&self, verdict: Undecided) -> Result<(), VerifyError> {
         let Keys::Fresh(handle) = &self.0.keys else {
             return Err(verdict.decide());
         };
         match verdict {
             Undecided::Refused(VerifyError::KeysUnavailable { .. }) => {
-                self.wait_for_keys(handle).await?;
+                self.wait_for_keys(handle).await
             }
-            Undecided::Refused(error) => return Err(error),
-            Undecided::UnknownKey(kid) => self.wait_for_key(handle, Some(&kid)).await?,
-            Undecided::UnknownSigner => self.wait_for_key(handle, None).await?,
+            Undecided::Refused(error) => Err(error),
+            Undecided::UnknownKey(kid) => self.wait_for_key(handle, Some(&kid)).await,
+            Undecided::UnknownSigner => self.wait_for_key(handle, None).await,
         }
-        self.attempt(token).map_err(Undecided::decide)
     }
 
     /// Waits until keys are there.
@@ -158,16 +222,18 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
         }
     }
 
-    fn attempt(&self, token: &str) -> Result<Claims<P, C>, Undecided> {
-        self.0.rules.judge(token, |look| match &self.0.keys {
-            Keys::Fixed(set, clock) => {
-                look(set, clock.coarse_wall());
-                Ok(())
-            }
-            Keys::Fresh(handle) => handle
-                .read_at(|set, now| look(set, now.wall))
-                .map_err(|absent| unavailable(handle, absent)),
-        })
+    fn attempt(&self, token: &str, presented: Presented<'_>) -> Result<Claims<P, C>, Undecided> {
+        self.0
+            .rules
+            .judge(token, presented, |look| match &self.0.keys {
+                Keys::Fixed(set, clock) => {
+                    look(set, clock.coarse_wall());
+                    Ok(())
+                }
+                Keys::Fresh(handle) => handle
+                    .read_at(|set, now| look(set, now.wall))
+                    .map_err(|absent| unavailable(handle, absent)),
+            })
     }
 
     /// Waits until the key is there, or a fetch that began after this call shows that it is not.

@@ -11,7 +11,7 @@ use super::confirmation::{Confirmation, Presented};
 use super::error::VerifyError;
 use super::profile::{Jwt, Profile};
 use super::rules::{Rules, Undecided};
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick};
 use crate::jwks::KeySet;
 use crate::refresh::handle::{Absent, Handle};
 
@@ -123,8 +123,8 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     ) -> Result<Claims<P, C>, VerifyError> {
         self.attempt(token, presented)
             .map_err(|verdict| match (verdict, &self.0.keys) {
-                (Undecided::Refused(error), _) => error,
                 (verdict, Keys::Fixed(..)) => verdict.decide(),
+                (Undecided::Refused(error), Keys::Fresh(handle)) => refused(handle, error),
                 (_, Keys::Fresh(handle)) => {
                     handle.demand(&handle.latest(), handle.clock().tick(), false);
                     undecided(handle, None)
@@ -141,14 +141,8 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// call says so; where no such fetch could be had in time the answer is
     /// [`VerifyError::KeysUnavailable`], which is nobody's fault but the keys'.
     pub async fn verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        match self.attempt(token, Presented::Bearer) {
-            Ok(claims) => Ok(claims),
-            Err(verdict) => {
-                self.sit_out(verdict).await?;
-                self.attempt(token, Presented::Bearer)
-                    .map_err(Undecided::decide)
-            }
-        }
+        self.patiently(|| self.attempt(token, Presented::Bearer))
+            .await
     }
 
     /// As [`try_verify_bound`](Self::try_verify_bound), giving an unknown key a moment to appear.
@@ -161,29 +155,46 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
         token: &str,
         proves: impl Fn(&Confirmation) -> bool,
     ) -> Result<Claims<P, C>, VerifyError> {
-        match self.attempt(token, Presented::Bound(&proves)) {
-            Ok(claims) => Ok(claims),
-            Err(verdict) => {
-                self.sit_out(verdict).await?;
-                self.attempt(token, Presented::Bound(&proves))
-                    .map_err(Undecided::decide)
-            }
-        }
+        let attempt = move || self.attempt(token, Presented::Bound(&proves));
+        self.patiently(attempt).await
     }
 
-    /// Waits for what a verdict hangs on, or returns the verdict.
-    async fn sit_out(&self, verdict: Undecided) -> Result<(), VerifyError> {
+    /// Makes attempts until there is a verdict or [`unknown_key_wait`] is over.
+    ///
+    /// [`unknown_key_wait`]: VerifierBuilder::unknown_key_wait
+    async fn patiently(
+        &self,
+        attempt: impl Fn() -> Result<Claims<P, C>, Undecided>,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        let mut verdict = match attempt() {
+            Ok(claims) => return Ok(claims),
+            Err(verdict) => verdict,
+        };
         let Keys::Fresh(handle) = &self.0.keys else {
             return Err(verdict.decide());
         };
-        match verdict {
-            Undecided::Refused(VerifyError::KeysUnavailable { .. }) => {
-                self.wait_for_keys(handle).await
-            }
-            Undecided::Refused(error) => Err(error),
-            Undecided::UnknownKey(kid) => self.wait_for_key(handle, Some(&kid)).await,
-            Undecided::UnknownSigner => self.wait_for_key(handle, None).await,
+        let arrived = handle.clock().tick();
+        let left = || {
+            let waited = handle.clock().tick().since(arrived);
+            self.0.unknown_key_wait.saturating_sub(waited)
+        };
+        if let Undecided::Refused(VerifyError::KeysUnavailable { .. }) = verdict {
+            self.wait_for_keys(handle, left()).await?;
+            verdict = match attempt() {
+                Ok(claims) => return Ok(claims),
+                Err(verdict) => verdict,
+            };
         }
+        match verdict {
+            Undecided::Refused(error) => return Err(refused(handle, error)),
+            // These keys may be from before the token was made.
+            Undecided::UnknownKey(kid) => {
+                self.wait_for_key(handle, Some(&kid), arrived, left())
+                    .await?;
+            }
+            Undecided::UnknownSigner => self.wait_for_key(handle, None, arrived, left()).await?,
+        }
+        attempt().map_err(Undecided::decide)
     }
 
     /// Waits until keys are there.
@@ -236,17 +247,19 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
             })
     }
 
-    /// Waits until the key is there, or a fetch that began after this call shows that it is not.
+    /// Waits until the key is there, or a fetch that began after the token `arrived` shows that it
+    /// is not.
     async fn wait_for_key(
         &self,
         handle: &Handle<KeySet>,
         kid: Option<&str>,
+        arrived: Tick,
+        patience: Duration,
     ) -> Result<(), VerifyError> {
         let Some(_seat) = Seat::take(&self.0.waiters) else {
             return Err(undecided(handle, None));
         };
-        let arrived = handle.clock().tick();
-        let waited = handle.wait(self.0.unknown_key_wait, |snapshot, now| {
+        let waited = handle.wait(patience, |snapshot, now| {
             if snapshot.stopped {
                 return Some(Err(VerifyError::Stopped));
             }
@@ -265,11 +278,15 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     }
 
     /// Waits a moment for a first key set, or a fresh one in place of one too old to trust.
-    async fn wait_for_keys(&self, handle: &Handle<KeySet>) -> Result<(), VerifyError> {
+    async fn wait_for_keys(
+        &self,
+        handle: &Handle<KeySet>,
+        patience: Duration,
+    ) -> Result<(), VerifyError> {
         let Some(_seat) = Seat::take(&self.0.waiters) else {
             return Err(undecided(handle, None));
         };
-        let ready = tokio::time::timeout(self.0.unknown_key_wait, handle.ready());
+        let ready = tokio::time::timeout(patience, handle.ready());
         match ready.await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(absent)) => Err(unavailable(handle, absent)),
@@ -282,6 +299,15 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
 pub(crate) struct Demands<P, C> {
     pub(super) rules: Rules<P, C>,
     pub(super) unknown_key_wait: Duration,
+}
+
+/// A bad signature is a verdict; but new material under an old key id looks like that too, so it
+/// is a reason to look at the keys soon, as an unknown key is.
+fn refused(handle: &Handle<KeySet>, error: VerifyError) -> VerifyError {
+    if let VerifyError::Signature = error {
+        handle.demand(&handle.latest(), handle.clock().tick(), false);
+    }
+    error
 }
 
 fn undecided(handle: &Handle<KeySet>, cause: Option<crate::FetchError>) -> VerifyError {

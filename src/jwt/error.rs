@@ -60,6 +60,9 @@ pub enum VerifyError {
     /// A custom check refused the claims.
     #[error("{0}")]
     Refused(Refusal),
+    /// Revoked: the deny hook knows the token.
+    #[error("the token has been revoked")]
+    Revoked,
     /// A required scope is missing.
     #[error("the token lacks a required scope")]
     Scope,
@@ -134,6 +137,7 @@ impl VerifyError {
             Self::MissingClaim(_) => "missing_claim",
             Self::NotYetValid => "not_yet_valid",
             Self::Refused(_) => "refused",
+            Self::Revoked => "revoked",
             Self::Scope => "scope",
             Self::Signature => "signature",
             Self::Stopped => "stopped",

@@ -15,8 +15,9 @@ pub(crate) struct Policy {
     /// Exactly one of these is `iss`; the first is the issuer, the others its listed aliases.
     pub(crate) issuers: Vec<String>,
     pub(crate) recipient: Recipient,
-    /// `azp`, where it is there, must be one of our audiences (OpenID Connect Core §3.1.3.7).
-    pub(crate) party_is_audience: bool,
+    /// Every audience must be one of ours, and `azp`, where it is there, too (OpenID Connect
+    /// Core §3.1.3.7).
+    pub(crate) nobody_else: bool,
     pub(crate) token_use: Option<&'static str>,
     pub(crate) types: Types,
     pub(crate) required: &'static [&'static str],
@@ -60,12 +61,8 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
-    fn met_by(&self, granted: impl FnOnce() -> Vec<String>) -> bool {
-        if self.all.is_empty() && self.any.is_empty() {
-            return true;
-        }
-        let granted = granted();
-        let has = |wanted: &String| granted.contains(wanted);
+    fn met_by(&self, granted: impl Fn(&str) -> bool) -> bool {
+        let has = |wanted: &String| granted(wanted);
         self.all.iter().all(has) && (self.any.is_empty() || self.any.iter().any(has))
     }
 }
@@ -75,7 +72,7 @@ impl Policy {
         Self {
             issuers: vec![issuer],
             recipient: Recipient::Unsaid,
-            party_is_audience: false,
+            nobody_else: false,
             token_use: None,
             types: Types::Optional(vec!["JWT".to_owned(), "at+jwt".to_owned()]),
             required: &[],
@@ -119,7 +116,7 @@ impl Policy {
     }
 
     /// Checks `typ`, before anything costs time.
-    pub(super) fn check_header(&self, header: &Header) -> Result<(), VerifyError> {
+    pub(super) fn check_header(&self, header: &Header<'_>) -> Result<(), VerifyError> {
         let (accepted, required) = match &self.types {
             Types::Optional(accepted) => (accepted, false),
             Types::Required(accepted) => (accepted, true),
@@ -153,10 +150,10 @@ impl Policy {
         if claims.has_cnf && !self.bearer_of_bound {
             return Err(VerifyError::Confirmation);
         }
-        if !self.scopes.met_by(|| claims.scopes()) {
+        if !self.scopes.met_by(|scope| claims.has_scope(scope)) {
             return Err(VerifyError::Scope);
         }
-        if !self.groups.met_by(|| claims.groups()) {
+        if !self.groups.met_by(|group| claims.has_group(group)) {
             return Err(VerifyError::Group);
         }
         Ok(())
@@ -188,35 +185,39 @@ impl Policy {
 
     fn check_recipient(&self, claims: &Registered) -> Result<(), VerifyError> {
         match &self.recipient {
-            Recipient::Unsaid => return Err(VerifyError::Audience),
-            Recipient::Anybody => {}
-            Recipient::Audience(ours) => {
-                let audience = claims.audience();
-                if !claims.has("aud") {
-                    return Err(VerifyError::MissingClaim("aud"));
-                }
-                if !ours.iter().any(|ours| audience.contains(ours)) {
-                    return Err(VerifyError::Audience);
-                }
-            }
+            Recipient::Unsaid => Err(VerifyError::Audience),
+            Recipient::Anybody => Ok(()),
+            Recipient::Audience(ours) => self.check_audience(claims, ours),
             Recipient::ClientId(ours) => {
                 let client = claims
                     .client_id()
                     .ok_or(VerifyError::MissingClaim("client_id"))?;
-                if !ours.iter().any(|ours| ours == client) {
-                    return Err(VerifyError::ClientId);
+                if holds(ours, client) {
+                    Ok(())
+                } else {
+                    Err(VerifyError::ClientId)
                 }
             }
         }
-        if self.party_is_audience
-            && let Recipient::Audience(ours) = &self.recipient
-            && let Some(party) = claims.text(&claims.azp)
-            && !ours.iter().any(|ours| ours == party)
-        {
-            return Err(VerifyError::ClientId);
-        }
-        Ok(())
     }
+
+    fn check_audience(&self, claims: &Registered, ours: &[String]) -> Result<(), VerifyError> {
+        if !claims.has("aud") {
+            return Err(VerifyError::MissingClaim("aud"));
+        }
+        let audiences = claims.audiences(|audience| holds(ours, audience));
+        if !audiences.any || (self.nobody_else && !audiences.all) {
+            return Err(VerifyError::Audience);
+        }
+        match claims.text(&claims.azp) {
+            Some(party) if self.nobody_else && !holds(ours, party) => Err(VerifyError::ClientId),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn holds(names: &[String], wanted: &str) -> bool {
+    names.iter().any(|name| name == wanted)
 }
 
 /// Media types without their `application/` are the same type (RFC 7515 §4.1.9).

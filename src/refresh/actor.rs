@@ -390,11 +390,14 @@ impl<T: Resource> Desk<T> {
         slot.fetch = None;
         let failures = slot.life.failures();
         let state = slot.life.state();
+        let withdrawn = T::withdrawn(&slot.entry.policy, error).map(|left| now.tick.after(left));
+        slot.expires = slot.expires.map(|at| withdrawn.unwrap_or(at).min(at));
         slot.entry.publisher.update(|old| {
             (!old.stopped).then(|| Snapshot {
                 state,
                 failures,
                 error: Some(error.clone()),
+                freshness: withdrawn.map_or(old.freshness, |end| old.freshness.until(end)),
                 ..old.clone()
             })
         });

@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "a test that cannot be set up has failed"
 )]
 

@@ -14,14 +14,14 @@ const SLICE: u64 = 2_000_000;
 const ROUNDS: usize = 61;
 
 /// One thing that is measured.
-pub struct Contender<'a> {
+pub(crate) struct Contender<'a> {
     name: String,
     run: Box<dyn Fn() + Sync + 'a>,
     budget: Option<f64>,
 }
 
 impl<'a> Contender<'a> {
-    pub fn new<R>(name: impl Into<String>, run: impl Fn() -> R + Sync + 'a) -> Self {
+    pub(crate) fn new<R>(name: impl Into<String>, run: impl Fn() -> R + Sync + 'a) -> Self {
         Self {
             name: name.into(),
             run: Box::new(move || {
@@ -32,28 +32,32 @@ impl<'a> Contender<'a> {
     }
 
     /// The ratio to the floor that it must not exceed.
-    pub fn at_most(mut self, budget: f64) -> Self {
+    pub(crate) fn at_most(mut self, budget: f64) -> Self {
         self.budget = Some(budget);
         self
     }
 }
 
 /// One contender's figures.
-pub struct Figures {
-    pub name: String,
-    pub nanos: f64,
-    pub ratio: f64,
-    pub p90: f64,
+pub(crate) struct Figures {
+    pub(crate) name: String,
+    pub(crate) nanos: f64,
+    pub(crate) ratio: f64,
+    pub(crate) p90: f64,
 }
 
 /// Compares on one thread.
-pub fn compare(title: &str, contenders: &[Contender<'_>]) -> Vec<Figures> {
+pub(crate) fn compare(title: &str, contenders: &[Contender<'_>]) -> Vec<Figures> {
     compare_on(title, 1, contenders)
 }
 
 /// Compares with as many threads running the same contender at the same time. The first is the
 /// floor.
-pub fn compare_on(title: &str, threads: usize, contenders: &[Contender<'_>]) -> Vec<Figures> {
+pub(crate) fn compare_on(
+    title: &str,
+    threads: usize,
+    contenders: &[Contender<'_>],
+) -> Vec<Figures> {
     let rounds = std::env::var("MIDIL_BENCH_ROUNDS")
         .ok()
         .and_then(|rounds| rounds.parse().ok())
@@ -163,7 +167,7 @@ fn time(run: &dyn Fn(), batch: u64) -> u64 {
 }
 
 /// The CPU time of this thread, in nanoseconds.
-pub fn cpu_time() -> u64 {
+fn cpu_time() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -93,6 +93,11 @@ impl<T: Resource> Address<T> {
     /// Puts a letter into the inbox and knocks if it was empty.
     pub(crate) fn post(&self, letter: Letter<T>) {
         let mut inbox = self.inbox.lock();
+        // Looked at under the lock, so that nothing is left behind in an inbox that was emptied
+        // for good.
+        if self.is_closed() {
+            return;
+        }
         inbox.push(letter);
         if inbox.len() == 1
             && let Some(actor) = &*self.actor.load()
@@ -142,7 +147,13 @@ impl<T: Resource> Address<T> {
     }
 
     pub(crate) fn retire(&self, id: Id) {
-        if self.entries.lock().remove(&id).is_some() {
+        let mut entries = self.entries.lock();
+        let retired = entries.remove(&id);
+        if entries.len() < entries.capacity() / 4 {
+            entries.shrink_to_fit();
+        }
+        drop(entries);
+        if retired.is_some() {
             self.send(Letter::Retire(id));
         }
     }

@@ -261,7 +261,7 @@ impl Freshness {
 /// A kind of value that the machine keeps fresh.
 pub(crate) trait Resource: Send + Sync + Sized + 'static {
     /// What the kind adds to [`RefreshPolicy`].
-    type Policy: Send + Sync + 'static;
+    type Policy: PartialEq + Send + Sync + 'static;
 
     /// How the actor of this kind is called in events and logs.
     const ACTOR: crate::event::Actor;

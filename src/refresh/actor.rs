@@ -128,7 +128,7 @@ struct Fetch {
 pub(super) struct Slot<T: Resource> {
     pub(super) entry: Arc<Entry<T>>,
     pub(super) life: Lifecycle,
-    fetch: Option<Fetch>,
+    fetch: Option<Box<Fetch>>,
     /// While parked: waits for what the refusal depended on to change.
     watch: Option<Owned>,
     /// When the value in service ends, until that has been announced.
@@ -141,7 +141,8 @@ pub(super) struct Slot<T: Resource> {
 pub(crate) struct Desk<T: Resource> {
     pub(super) context: Context<T>,
     pub(super) incarnation: u64,
-    pub(super) slots: HashMap<Id, Slot<T>>,
+    /// Boxed, since a table of many is mostly room to grow.
+    pub(super) slots: HashMap<Id, Box<Slot<T>>>,
     pub(super) agenda: Agenda,
     pub(super) endpoints: Endpoints,
     pub(super) timer: Option<(Tick, Owned)>,
@@ -210,20 +211,18 @@ impl<T: Resource> Desk<T> {
         {
             self.endpoints.pause(endpoint, until);
         }
-        self.slots.insert(
-            id,
-            Slot {
-                life: Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed),
-                // One that has passed was announced by whoever ran before.
-                expires: confirmed
-                    .map(|_| snapshot.freshness.usable_until.tick)
-                    .filter(|&at| at > self.context.clock.tick()),
-                fetch: None,
-                watch,
-                due: None,
-                entry,
-            },
-        );
+        let slot = Slot {
+            life: Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed),
+            // One that has passed was announced by whoever ran before.
+            expires: confirmed
+                .map(|_| snapshot.freshness.usable_until.tick)
+                .filter(|&at| at > self.context.clock.tick()),
+            fetch: None,
+            watch,
+            due: None,
+            entry,
+        };
+        self.slots.insert(id, Box::new(slot));
         if eager {
             self.feed(id, Input::Begin);
         }
@@ -257,7 +256,7 @@ impl<T: Resource> Desk<T> {
             Some(endpoint) => self.endpoints.open_at(endpoint, now.tick),
             None => now.tick,
         };
-        let pace = &slot.entry.refresh.pace;
+        let pace = &slot.entry.care.refresh.pace;
         match slot.life.step(pace, now.tick, input, open_at) {
             Action::Fetch { attempt } => {
                 let task = task::fetch(
@@ -267,19 +266,16 @@ impl<T: Resource> Desk<T> {
                     attempt,
                 );
                 slot.watch = None;
-                slot.fetch = Some(Fetch {
+                let endpoint = slot.entry.endpoint.as_ref();
+                slot.fetch = Some(Box::new(Fetch {
                     task,
                     begun: now,
                     cause,
-                    seat: slot
-                        .entry
-                        .endpoint
-                        .as_ref()
-                        .map(|name| self.endpoints.sit(name)),
-                });
+                    seat: endpoint.map(|name| self.endpoints.sit(name)),
+                }));
             }
             Action::Abandon => {
-                let timeout = slot.entry.refresh.pace.fetch_timeout;
+                let timeout = slot.entry.care.refresh.pace.fetch_timeout;
                 let error = FetchError::new(
                     FetchErrorKind::Timeout,
                     format!("no complete answer within {timeout:?}"),
@@ -304,7 +300,7 @@ impl<T: Resource> Desk<T> {
         let Some(fetch) = slot.fetch.take() else {
             return;
         };
-        let pace = slot.entry.refresh.pace;
+        let pace = slot.entry.care.refresh.pace;
         let mut notes = Vec::new();
         let judged = outcome.and_then(|fetched| {
             notes = fetched.notes;
@@ -378,7 +374,8 @@ impl<T: Resource> Desk<T> {
         slot.fetch = None;
         let failures = slot.life.failures();
         let state = slot.life.state();
-        let withdrawn = T::withdrawn(&slot.entry.policy, error).map(|left| now.tick.after(left));
+        let withdrawn =
+            T::withdrawn(&slot.entry.care.policy, error).map(|left| now.tick.after(left));
         slot.expires = slot.expires.map(|at| withdrawn.unwrap_or(at).min(at));
         slot.entry.publisher.update(|old| {
             (!old.stopped).then(|| Snapshot {

@@ -70,7 +70,7 @@ impl<T: Resource> Handle<T> {
     }
 
     pub(crate) fn refresh(&self) -> &RefreshPolicy {
-        &self.lease.entry.refresh
+        &self.lease.entry.care.refresh
     }
 
     pub(crate) const fn clock(&self) -> &Clock {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use midil_auth::event::Change;
-use midil_auth::oauth2::{ClientCredentials, LifetimePolicy};
+use midil_auth::oauth2::{ClientCredentials, ClientSecret, LifetimePolicy};
 use midil_auth::testing::{Endpoint, Fault, TestIssuer};
 use midil_auth::{Auth, Events, RefreshPolicy, Start};
 
@@ -70,9 +70,9 @@ async fn a_new_secret_in_the_file_ends_a_refusal_long_before_the_probe() {
         .expect("up");
     let auth = Auth::start().await.expect("started");
     let mut events = auth.events();
-    let credential = ClientCredentials::new(issuer.token_url(), "orders", "")
-        .client_secret_file(&path)
-        .start(Start::Background);
+    let credential =
+        ClientCredentials::new(issuer.token_url(), "orders", ClientSecret::file(&path))
+            .start(Start::Background);
     let token = auth.token(credential).await.expect("in the background");
     until(
         &mut events,

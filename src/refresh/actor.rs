@@ -317,6 +317,7 @@ impl<T: Resource> Desk<T> {
         let mut notes = Vec::new();
         let judged = outcome.and_then(|fetched| {
             notes = fetched.notes;
+            let value = fetched.value?;
             let asked = Asked {
                 at: fetch.begun,
                 took: now.tick.since(fetch.begun.tick),
@@ -325,7 +326,7 @@ impl<T: Resource> Desk<T> {
                 draw: slot.life.draw(),
                 cause: fetch.cause,
             };
-            Verdict::on(&slot.entry, fetched.value, asked)
+            Verdict::on(&slot.entry, value, asked)
         });
         match judged {
             Ok(verdict) => {
@@ -341,7 +342,6 @@ impl<T: Resource> Desk<T> {
                 );
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, fetch.begun, failures);
-                self.announce_all(id, notes);
             }
             Err(error) => {
                 let failed = Input::Failed {
@@ -353,6 +353,7 @@ impl<T: Resource> Desk<T> {
                 self.report(id, now, &error);
             }
         }
+        self.announce_all(id, notes);
         self.settle(id);
     }
 

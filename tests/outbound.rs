@@ -8,6 +8,8 @@
 
 #[path = "outbound/leaks.rs"]
 mod leaks;
+#[path = "outbound/network.rs"]
+mod network;
 #[path = "outbound/secrets.rs"]
 mod secrets;
 

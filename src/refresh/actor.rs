@@ -416,10 +416,15 @@ impl<T: Resource> Desk<T> {
         if failures == 1 && holding {
             changes.push(Change::Degraded);
         }
-        let is_throttling = error.kind() == FetchErrorKind::Throttled;
+        // The others at the endpoint share what it asked for, not this one's own backoff.
+        let asked = error.retry_after_hint().map(|after| {
+            let longest = slot.entry.refresh.pace.max_retry_after;
+            now.tick.after(after.min(longest))
+        });
+        let throttled = (error.kind() == FetchErrorKind::Throttled).then(|| slot.life.deadline());
         if let Some(endpoint) = &slot.entry.endpoint
-            && let Some(until) = slot.life.deadline()
-            && (is_throttling || error.retry_after_hint().is_some())
+            && let Some(until) = asked.or(throttled.flatten())
+            && until > now.tick
             && self.endpoints.pause(endpoint, until)
         {
             let pause = until.since(now.tick);

@@ -90,7 +90,7 @@ impl Discovery {
     }
 }
 
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "testing", not(test)))]
 impl Discovery {
     /// All that is done with a metadata document, for the fuzzers.
     pub(crate) fn parse(body: &[u8], issuer: &str) -> Result<Url, FetchError> {

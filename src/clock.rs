@@ -12,6 +12,9 @@ impl Tick {
     /// The least tick: before every event.
     pub(crate) const ZERO: Self = Self(0);
 
+    /// Where every clock begins, 146 years on, so that a value can be older than the machine.
+    pub(crate) const ORIGIN: Self = Self(1 << 62);
+
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -201,7 +204,8 @@ mod system {
     use rustix::time::{ClockId, Timespec, clock_gettime};
 
     pub(super) fn tick() -> Tick {
-        Tick(nanos(clock_gettime(ClockId::Boottime)))
+        let since_boot = nanos(clock_gettime(ClockId::Boottime));
+        Tick(Tick::ORIGIN.0.saturating_add(since_boot))
     }
 
     pub(super) fn wall() -> Wall {
@@ -228,9 +232,7 @@ mod system {
 
     pub(super) fn tick() -> Tick {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
-        Tick::ZERO
-            .after(ORIGIN.get_or_init(Instant::now).elapsed())
-            .next()
+        Tick::ORIGIN.after(ORIGIN.get_or_init(Instant::now).elapsed())
     }
 
     pub(super) fn wall() -> Wall {

@@ -28,6 +28,11 @@ impl Tick {
         Self(self.0.saturating_add(nanos(by)))
     }
 
+    /// The tick `by` earlier; the least tick when that is out of range.
+    pub(crate) fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(by)))
+    }
+
     /// How long after `earlier` this is; zero when it is not.
     pub(crate) const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -10,9 +10,11 @@ mod rotation;
 use std::collections::HashMap;
 use std::fmt;
 
+use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
+use zeroize::Zeroizing;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
 pub(crate) use discovery::Discovery;
@@ -22,6 +24,7 @@ pub use key::{SkipReason, SkippedKey};
 pub use rotation::RotationPolicy;
 
 use crate::fault::{FetchError, FetchErrorKind};
+use crate::store::{Record, StoreError, StoreErrorKind, frame};
 
 /// The verification keys of one issuer.
 ///
@@ -42,6 +45,8 @@ use crate::fault::{FetchError, FetchErrorKind};
 /// # Ok::<(), midil_auth::FetchError>(())
 /// ```
 pub struct KeySet {
+    /// As it was read, for a store.
+    json: Box<[u8]>,
     keys: Vec<Key>,
     by_kid: HashMap<Box<str>, Vec<usize>>,
     skipped: Vec<SkippedKey>,
@@ -64,6 +69,9 @@ struct Document<'a> {
 /// The most keys that a set may have.
 const MAX_KEYS: usize = 1_000;
 
+/// The form in which a store keeps a set.
+const STORED: &str = "keys/1";
+
 impl KeySet {
     /// Reads a JWK Set (RFC 7517 §5).
     ///
@@ -83,6 +91,7 @@ impl KeySet {
             ));
         }
         let mut set = Self {
+            json: json.into(),
             keys: Vec::with_capacity(document.keys.len()),
             by_kid: HashMap::with_capacity(document.keys.len()),
             skipped: Vec::new(),
@@ -102,6 +111,30 @@ impl KeySet {
                     set.skipped.len()
                 ),
             ));
+        }
+        Ok(set)
+    }
+
+    /// What a store keeps of the set, but for its times.
+    fn freeze(&self) -> Zeroizing<Vec<u8>> {
+        let origin = self.origin.as_ref();
+        let url = origin.map_or("", |origin| origin.url.as_str());
+        let etag = origin.and_then(|origin| origin.etag.as_ref());
+        let etag = etag.map_or(&[][..], HeaderValue::as_bytes);
+        frame::write(&[STORED.as_bytes(), url.as_bytes(), etag, &self.json])
+    }
+
+    /// The set that a store has kept, read as though it came from its issuer.
+    fn thaw(record: &Record) -> Result<Self, StoreError> {
+        let [url, etag, json] = frame::read(record.payload(), STORED)?;
+        let mut set = Self::from_json(json).map_err(|_| StoreErrorKind::Corrupt)?;
+        let url = std::str::from_utf8(url).map_err(|_| StoreErrorKind::Corrupt)?;
+        if !url.is_empty() {
+            let etag = HeaderValue::from_bytes(etag).ok();
+            set.origin = Some(Origin {
+                url: Url::parse(url).map_err(|_| StoreErrorKind::Corrupt)?,
+                etag: etag.filter(|etag| !etag.is_empty()),
+            });
         }
         Ok(set)
     }

@@ -196,7 +196,24 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
 
     /// Takes the keys from a source of your own.
     pub fn key_source(mut self, source: impl Source<KeySet>) -> Self {
-        self.source = KeySource::Custom(Arc::new(source));
+        self.source = KeySource::Custom {
+            source: Arc::new(source),
+            stored_as: None,
+        };
+        self
+    }
+
+    /// As [`key_source`](Self::key_source), with a name under which the keys outlive the process
+    /// where the runtime has a [`store`](crate::store); no other source of the issuer may have it.
+    pub fn stored_key_source(
+        mut self,
+        name: impl Into<String>,
+        source: impl Source<KeySet>,
+    ) -> Self {
+        self.source = KeySource::Custom {
+            source: Arc::new(source),
+            stored_as: Some(name.into()),
+        };
         self
     }
 
@@ -452,6 +469,7 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
         let issuer = self.policy.issuers.first().cloned().unwrap_or_default();
         let placeholder = KeySource::Discover { document: None };
         let source = std::mem::replace(&mut self.source, placeholder);
+        let store_key = source.store_key(&issuer);
         let source = source.connect(&issuer, transport, clock)?;
         let registration = Registration {
             name: self.name.clone().unwrap_or(issuer).into(),
@@ -459,6 +477,7 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
             policy: self.rotation,
             refresh: self.refresh,
             endpoint: None,
+            store_key,
             start: self.start,
         };
         Ok((registration, self.into_rules()))

@@ -15,6 +15,7 @@ use super::endpoint::{Endpoints, Seat};
 use super::lifecycle::{Action, Input, Lifecycle, State, Why};
 use super::task::{self, Owned};
 use super::verdict::Verdict;
+use super::warm::{self, Courier, LoadOutcome};
 use super::{Asked, Outcome, Resource, Snapshot};
 use crate::clock::{Clock, Moment, Tick};
 use crate::event::{Announcer, Cause, Change};
@@ -39,6 +40,13 @@ pub(crate) enum Letter<T> {
     Crash,
     /// Somebody left a demand with this entry.
     Demand(Id),
+    /// The store has answered.
+    Loaded {
+        incarnation: u64,
+        id: Id,
+        attempt: u32,
+        outcome: LoadOutcome<T>,
+    },
     /// Forget this entry.
     Retire(Id),
     /// The timer of this epoch has run out.
@@ -91,6 +99,7 @@ impl<T: Resource> Refresher<T> {
             slots: HashMap::new(),
             agenda: Agenda::default(),
             endpoints: Endpoints::default(),
+            leaving: Vec::new(),
             timer: None,
             epoch: 0,
         };
@@ -115,10 +124,19 @@ impl<T: Resource> Refresher<T> {
         desk.arm();
         Ok(())
     }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Knock>,
+        desk: &mut Desk<T>,
+    ) -> Result<(), ActorProcessingErr> {
+        desk.see_off().await;
+        Ok(())
+    }
 }
 
-/// A fetch in flight.
-struct Fetch {
+/// A fetch in flight, or a load before the first.
+pub(super) struct Fetch {
     #[expect(dead_code, reason = "held for its drop: the task ends with it")]
     task: Owned,
     begun: Moment,
@@ -128,25 +146,28 @@ struct Fetch {
 }
 
 /// One resource on the actor's desk.
-struct Slot<T: Resource> {
-    entry: Arc<Entry<T>>,
-    life: Lifecycle,
-    fetch: Option<Fetch>,
+pub(super) struct Slot<T: Resource> {
+    pub(super) entry: Arc<Entry<T>>,
+    pub(super) life: Lifecycle,
+    pub(super) fetch: Option<Fetch>,
     /// While parked: waits for what the refusal depended on to change.
     watch: Option<Owned>,
+    pub(super) courier: Option<Courier>,
     /// When the value in service ends, until that has been announced.
-    expires: Option<Tick>,
+    pub(super) expires: Option<Tick>,
     /// Where the agenda has this slot.
     due: Option<Tick>,
 }
 
 /// The state of the actor.
 pub(crate) struct Desk<T: Resource> {
-    context: Context<T>,
+    pub(super) context: Context<T>,
     incarnation: u64,
-    slots: HashMap<Id, Slot<T>>,
+    pub(super) slots: HashMap<Id, Slot<T>>,
     agenda: Agenda,
     endpoints: Endpoints,
+    /// Couriers of retired slots that are still out.
+    pub(super) leaving: Vec<Courier>,
     timer: Option<(Tick, Owned)>,
     epoch: u64,
     rng: Rng,
@@ -174,10 +195,17 @@ impl<T: Resource> Desk<T> {
                 if let Some((after, insist)) = demand {
                     if insist && let Some(slot) = self.slots.get(&id) {
                         self.announce(&slot.entry.name, Change::Rejected);
+                        self.disown(id, after);
                     }
                     self.feed(id, Input::Demand { after, insist });
                 }
             }
+            Letter::Loaded {
+                incarnation,
+                id,
+                attempt,
+                outcome,
+            } if incarnation == self.incarnation => self.loaded(id, attempt, outcome),
             Letter::Retire(id) => self.retire(id),
             Letter::Wake(id) => self.feed(id, Input::Wake),
             Letter::Tick { incarnation, epoch }
@@ -186,7 +214,7 @@ impl<T: Resource> Desk<T> {
                 self.tick();
             }
             // Of a fetch or a timer that was replaced while its word was on the way.
-            Letter::Completed { .. } | Letter::Tick { .. } => {}
+            Letter::Completed { .. } | Letter::Loaded { .. } | Letter::Tick { .. } => {}
             #[cfg(feature = "testing")]
             #[expect(clippy::panic, reason = "a test asked for it")]
             Letter::Crash => panic!("crash requested by a test"),
@@ -204,16 +232,21 @@ impl<T: Resource> Desk<T> {
         let rng = self.rng.fork();
         let eager = entry.eager;
         let demand = entry.take_demand();
+        let mut life = Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed);
+        if let (Some(shelf), None) = (&entry.shelf, confirmed) {
+            life.ask_store(shelf.patience);
+        }
         self.slots.insert(
             id,
             Slot {
-                life: Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed),
+                life,
                 // One that has passed was announced by whoever ran before.
                 expires: confirmed
                     .map(|_| snapshot.freshness.usable_until.tick)
                     .filter(|&at| at > self.context.clock.tick()),
                 fetch: None,
                 watch: None,
+                courier: None,
                 due: None,
                 entry,
             },
@@ -231,6 +264,7 @@ impl<T: Resource> Desk<T> {
         if let Some(slot) = self.slots.remove(&id) {
             self.agenda.reschedule(id, slot.due, None);
             self.announce(&slot.entry.name, Change::Stopped);
+            self.let_finish(slot.courier);
         }
     }
 
@@ -257,14 +291,19 @@ impl<T: Resource> Desk<T> {
     }
 
     /// Feeds one input and carries out what follows.
-    fn feed(&mut self, id: Id, input: Input) {
+    pub(super) fn feed(&mut self, id: Id, input: Input) {
         let now = self.context.clock.now();
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        let cause = cause_of(slot.life.state(), input);
-        let idle = !matches!(slot.life.state(), State::Fetching { .. });
-        if idle && let Some(endpoint) = &slot.entry.endpoint {
+        let loading = slot.life.is_loading();
+        let cause = match &slot.fetch {
+            Some(load) if loading => load.cause,
+            _ => cause_of(slot.life.state(), input),
+        };
+        if slot.life.may_fetch()
+            && let Some(endpoint) = &slot.entry.endpoint
+        {
             slot.life.hold(self.endpoints.open_at(endpoint, now.tick));
         }
         match slot.life.step(&slot.entry.refresh.pace, now.tick, input) {
@@ -287,6 +326,15 @@ impl<T: Resource> Desk<T> {
                         .map(|name| self.endpoints.sit(name)),
                 });
             }
+            Action::Load { attempt } => {
+                let address = &self.context.address;
+                slot.fetch = Some(Fetch {
+                    task: warm::load(&slot.entry, address, self.incarnation, attempt),
+                    begun: now,
+                    cause,
+                    seat: None,
+                });
+            }
             Action::Abandon => {
                 let timeout = slot.entry.refresh.pace.fetch_timeout;
                 let error = FetchError::new(
@@ -299,6 +347,9 @@ impl<T: Resource> Desk<T> {
             Action::Nothing | Action::Publish | Action::Report => {}
         }
         self.settle(id);
+        if loading && input == Input::Due {
+            self.note_silence(id);
+        }
     }
 
     /// Judges what a fetch brought, then publishes or reports.
@@ -341,6 +392,7 @@ impl<T: Resource> Desk<T> {
                 );
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, fetch.begun, failures);
+                self.keep(id, &verdict, fetch.begun);
                 self.announce_all(id, notes);
             }
             Err(error) => {
@@ -356,7 +408,8 @@ impl<T: Resource> Desk<T> {
         self.settle(id);
     }
 
-    fn publish(&mut self, id: Id, verdict: &Verdict<T>, begun: Moment, failures: u32) {
+    /// Publishes a value from a fetch that began at `begun`.
+    pub(super) fn publish(&mut self, id: Id, verdict: &Verdict<T>, begun: Moment, failures: u32) {
         let Some(slot) = self.slots.get(&id) else {
             return;
         };
@@ -439,7 +492,7 @@ impl<T: Resource> Desk<T> {
     }
 
     /// Publishes where the life stands, for readers and restarts, and moves the deadline.
-    fn settle(&mut self, id: Id) {
+    pub(super) fn settle(&mut self, id: Id) {
         let Some(slot) = self.slots.get(&id) else {
             return;
         };
@@ -484,7 +537,7 @@ impl<T: Resource> Desk<T> {
         self.timer = Some((next, Owned::new(&task)));
     }
 
-    fn announce(&self, name: &Arc<str>, change: Change) {
+    pub(super) fn announce(&self, name: &Arc<str>, change: Change) {
         let at = self.context.clock.wall();
         self.context.announcer.announce(T::ACTOR, at, name, change);
     }

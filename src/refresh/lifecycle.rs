@@ -1,7 +1,8 @@
 //! The life of one resource, decided apart from being carried out. Pure: no clock, no IO, no actor.
 //!
 //! ```text
-//!            Begin, Demand                    Succeeded: Publish
+//!            Begin, Demand (before it, once: Load, then Restored or Absent)
+//!              │                              Succeeded: Publish
 //!   Idle ───────────────────▶ Fetching ─────────────────────────────▶ Waiting(Refresh)
 //!                               ▲ │ │                                     │      │
 //!                               │ │ └─ Failed, deadline: Report ─▶ Waiting(Retry | Park)
@@ -37,6 +38,8 @@ pub(crate) struct Pace {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
+    /// The load `attempt` brought nothing to serve.
+    Absent { attempt: u32 },
     /// The first value is wanted.
     Begin,
     /// Somebody needs a value from a fetch begun at or after `after`. With `insist`, a parked
@@ -49,6 +52,13 @@ pub(crate) enum Input {
         attempt: u32,
         permanent: bool,
         retry_after: Option<Duration>,
+    },
+    /// The load `attempt` brought a value that a fetch begun at `confirmed` had brought, to be
+    /// refreshed at `refresh_at`.
+    Restored {
+        attempt: u32,
+        confirmed: Tick,
+        refresh_at: Tick,
     },
     /// The fetch `attempt` brought a value to be refreshed at `refresh_at`.
     Succeeded { attempt: u32, refresh_at: Tick },
@@ -64,7 +74,11 @@ pub(crate) enum Action {
     Fetch {
         attempt: u32,
     },
-    /// Publish what the fetch brought.
+    /// Ask the store for a value, before the first fetch.
+    Load {
+        attempt: u32,
+    },
+    /// Publish what the fetch or the load brought.
     Publish,
     /// The fetch failed: say so, hold the last good value.
     Report,
@@ -76,8 +90,15 @@ pub(crate) enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Idle,
-    Fetching { begun: Tick, deadline: Tick },
-    Waiting { until: Tick, why: Why },
+    /// Or loading, which comes before the first fetch and is awaited in the same way.
+    Fetching {
+        begun: Tick,
+        deadline: Tick,
+    },
+    Waiting {
+        until: Tick,
+        why: Why,
+    },
 }
 
 /// What a waiting resource waits for.
@@ -122,6 +143,10 @@ pub(crate) struct Lifecycle {
     unmet: bool,
     /// No fetch begins earlier: the endpoint wants to be left alone.
     held_until: Tick,
+    /// A store to ask before the first fetch, and how long that may take.
+    unasked: Option<Duration>,
+    /// What is in flight is a load.
+    loading: bool,
     rng: Rng,
 }
 
@@ -135,6 +160,8 @@ impl Lifecycle {
             last_demanded: None,
             unmet: false,
             held_until: Tick::ZERO,
+            unasked: None,
+            loading: false,
             rng,
         }
     }
@@ -157,8 +184,26 @@ impl Lifecycle {
         }
     }
 
+    /// Asks a store before the first fetch, for as long as `patience`.
+    pub(crate) const fn ask_store(&mut self, patience: Duration) {
+        self.unasked = Some(patience);
+    }
+
     pub(crate) const fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether the store is being asked.
+    pub(crate) const fn is_loading(&self) -> bool {
+        self.loading
+    }
+
+    /// Whether a fetch may be what happens next.
+    pub(crate) const fn may_fetch(&self) -> bool {
+        match self.state {
+            State::Fetching { .. } => self.loading,
+            State::Idle | State::Waiting { .. } => self.unasked.is_none(),
+        }
     }
 
     /// Failures in a row.
@@ -166,7 +211,7 @@ impl Lifecycle {
         self.failures
     }
 
-    /// Whether the completion of `attempt` is what is being waited for.
+    /// Whether the end of `attempt` is what is being waited for.
     pub(crate) const fn awaits(&self, attempt: u32) -> bool {
         matches!(self.state, State::Fetching { .. }) && self.attempt == attempt
     }
@@ -192,6 +237,10 @@ impl Lifecycle {
 
     pub(crate) fn step(&mut self, pace: &Pace, now: Tick, input: Input) -> Action {
         match input {
+            Input::Absent { attempt } if self.loading && self.awaits(attempt) => {
+                self.fetch(pace, now, false)
+            }
+            Input::Absent { .. } => Action::Nothing,
             Input::Begin if self.state == State::Idle => self.fetch(pace, now, false),
             Input::Begin => Action::Nothing,
             Input::Demand { after, insist } => self.demand(pace, now, after, insist),
@@ -201,17 +250,26 @@ impl Lifecycle {
                 permanent,
                 retry_after,
             } => match self.state {
-                State::Fetching { .. } if self.awaits(attempt) => {
+                State::Fetching { .. } if self.awaits(attempt) && !self.loading => {
                     self.fail(pace, now, permanent, retry_after);
                     Action::Report
                 }
                 _ => Action::Nothing,
             },
+            Input::Restored {
+                attempt,
+                confirmed,
+                refresh_at,
+            } if self.loading && self.awaits(attempt) => {
+                self.succeed(pace, now, confirmed, refresh_at);
+                Action::Publish
+            }
+            Input::Restored { .. } => Action::Nothing,
             Input::Succeeded {
                 attempt,
                 refresh_at,
             } => match self.state {
-                State::Fetching { begun, .. } if attempt == self.attempt => {
+                State::Fetching { begun, .. } if attempt == self.attempt && !self.loading => {
                     self.succeed(pace, now, begun, refresh_at);
                     Action::Publish
                 }
@@ -224,7 +282,23 @@ impl Lifecycle {
         }
     }
 
+    fn load(&mut self, now: Tick, patience: Duration) -> Action {
+        self.attempt = self.attempt.wrapping_add(1);
+        self.loading = true;
+        self.state = State::Fetching {
+            begun: now,
+            deadline: now.after(patience),
+        };
+        Action::Load {
+            attempt: self.attempt,
+        }
+    }
+
     fn fetch(&mut self, pace: &Pace, now: Tick, demanded: bool) -> Action {
+        if let Some(patience) = self.unasked.take() {
+            return self.load(now, patience);
+        }
+        self.loading = false;
         if now < self.held_until {
             self.state = State::Waiting {
                 until: self.held_until,
@@ -250,6 +324,9 @@ impl Lifecycle {
         match self.state {
             State::Waiting { until, why } if until <= now => {
                 self.fetch(pace, now, why == Why::Demand)
+            }
+            State::Fetching { deadline, .. } if deadline <= now && self.loading => {
+                self.fetch(pace, now, false)
             }
             State::Fetching { deadline, .. } if deadline <= now => {
                 self.fail(pace, now, false, None);
@@ -293,6 +370,7 @@ impl Lifecycle {
 
     fn succeed(&mut self, pace: &Pace, now: Tick, begun: Tick, refresh_at: Tick) {
         self.failures = 0;
+        self.loading = false;
         self.confirmed = Some(begun);
         let refresh = refresh_at.max(begun.after(pace.min_interval));
         let demand = self.demand_allowed(pace, now);

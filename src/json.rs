@@ -47,6 +47,15 @@ pub(crate) enum Kind {
 }
 
 impl<'a> Value<'a> {
+    /// A string as it stands in text that was read before, quotes included.
+    pub(crate) fn of_string(raw: &'a str) -> Self {
+        let escaped = raw.contains('\\');
+        Self {
+            kind: Kind::String { escaped },
+            raw,
+        }
+    }
+
     /// The string, if it is one.
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
         match self.kind {

@@ -5,10 +5,12 @@ mod algorithm;
 mod discovery;
 mod endpoint;
 mod key;
+mod limits;
 mod rotation;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
 use serde::Deserialize;
@@ -21,6 +23,7 @@ pub(crate) use discovery::Discovery;
 pub(crate) use endpoint::JwksEndpoint;
 pub(crate) use key::Key;
 pub use key::{SkipReason, SkippedKey};
+pub use limits::KeySetLimits;
 pub use rotation::RotationPolicy;
 
 use crate::fault::{FetchError, FetchErrorKind};
@@ -47,17 +50,21 @@ use crate::store::{Record, StoreError, StoreErrorKind, frame};
 pub struct KeySet {
     /// As it was read, for a store.
     json: Box<[u8]>,
+    /// Another for every set that was ever read.
+    id: u64,
     keys: Vec<Key>,
     by_kid: HashMap<Box<str>, Vec<usize>>,
     skipped: Vec<SkippedKey>,
-    pub(crate) origin: Option<Origin>,
+    /// The algorithms that the issuer's metadata declares.
+    declared: Option<AlgorithmSet>,
+    origin: Option<Origin>,
 }
 
 /// Where a set came from, for the next conditional request.
 #[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) url: Url,
-    pub(crate) etag: Option<http::HeaderValue>,
+struct Origin {
+    url: Url,
+    etag: Option<http::HeaderValue>,
 }
 
 #[derive(Deserialize)]
@@ -65,9 +72,6 @@ struct Document<'a> {
     #[serde(borrow)]
     keys: Vec<&'a RawValue>,
 }
-
-/// The most keys that a set may have.
-const MAX_KEYS: usize = 1_000;
 
 /// The form in which a store keeps a set.
 const STORED: &str = "keys/1";
@@ -80,21 +84,34 @@ impl KeySet {
     /// [`FetchError`] when it is not JSON with an array `keys`, has more than 1,000 keys, or
     /// none of them can be used.
     pub fn from_json(json: &[u8]) -> Result<Self, FetchError> {
+        Self::read(json, KeySetLimits::new().keys)
+    }
+
+    fn read(json: &[u8], max_keys: usize) -> Result<Self, FetchError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let malformed = |what: &str| FetchError::new(FetchErrorKind::Malformed, what);
         let text = std::str::from_utf8(json).map_err(|_| malformed("the JWK Set is not UTF-8"))?;
         let document: Document<'_> = serde_json::from_str(text)
             .map_err(|_| malformed("not a JWK Set: no JSON object with an array `keys`"))?;
-        if document.keys.len() > MAX_KEYS {
+        if document.keys.len() > max_keys {
             return Err(FetchError::new(
                 FetchErrorKind::TooLarge,
-                format!("the JWK Set has more than {MAX_KEYS} keys"),
+                format!("the JWK Set has more than {max_keys} keys"),
+            ));
+        }
+        if document.keys.is_empty() {
+            return Err(FetchError::new(
+                FetchErrorKind::Empty,
+                "the JWK Set has no keys",
             ));
         }
         let mut set = Self {
             json: json.into(),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             keys: Vec::with_capacity(document.keys.len()),
             by_kid: HashMap::with_capacity(document.keys.len()),
             skipped: Vec::new(),
+            declared: None,
             origin: None,
         };
         for jwk in document.keys {
@@ -121,14 +138,27 @@ impl KeySet {
         let url = origin.map_or("", |origin| origin.url.as_str());
         let etag = origin.and_then(|origin| origin.etag.as_ref());
         let etag = etag.map_or(&[][..], HeaderValue::as_bytes);
-        frame::write(&[STORED.as_bytes(), url.as_bytes(), etag, &self.json])
+        let declared = self.declared.map(AlgorithmSet::names).unwrap_or_default();
+        frame::write(&[
+            STORED.as_bytes(),
+            url.as_bytes(),
+            etag,
+            declared.as_bytes(),
+            &self.json,
+        ])
     }
 
     /// The set that a store has kept, read as though it came from its issuer.
     fn thaw(record: &Record) -> Result<Self, StoreError> {
-        let [url, etag, json] = frame::read(record.payload(), STORED)?;
-        let mut set = Self::from_json(json).map_err(|_| StoreErrorKind::Corrupt)?;
-        let url = std::str::from_utf8(url).map_err(|_| StoreErrorKind::Corrupt)?;
+        let [url, etag, declared, json] = frame::read(record.payload(), STORED)?;
+        // It was within the limits when it was fetched.
+        let mut set = Self::read(json, usize::MAX).map_err(|_| StoreErrorKind::Corrupt)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| StoreErrorKind::Corrupt);
+        let (url, declared) = (text(url)?, text(declared)?);
+        if !declared.is_empty() {
+            let known = AlgorithmSet::from_names(declared);
+            set.declared = Some(known.ok_or(StoreErrorKind::Corrupt)?);
+        }
         if !url.is_empty() {
             let etag = HeaderValue::from_bytes(etag).ok();
             set.origin = Some(Origin {
@@ -178,6 +208,16 @@ impl KeySet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Tells this set from every other of the process.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The algorithms that the issuer declares; `None` where it says nothing.
+    pub(crate) const fn declared(&self) -> Option<AlgorithmSet> {
+        self.declared
     }
 
     /// The keys that a token with this header may be signed with: those of its `kid`, or all
@@ -274,5 +314,41 @@ impl fmt::Debug for KeySet {
             .field("kids", &self.kids().collect::<Vec<_>>())
             .field("skipped", &self.skipped)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Wall;
+
+    #[test]
+    fn a_set_is_thawed_as_it_was_frozen() {
+        const JSON: &[u8] = br#"{"keys":[
+            {"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+            {"kty":"oct","kid":"b","k":"AAAA"}
+        ]}"#;
+        let url = Url::parse("https://idp.example.com/keys").expect("a URL");
+        let etag = HeaderValue::from_static("\"1\"");
+        let declared = [Algorithm::RS256, Algorithm::EdDSA];
+        for (declared, origin) in [
+            (None, None),
+            (Some(declared.into_iter().collect()), Some(None)),
+            (Some(AlgorithmSet::ALL), Some(Some(etag))),
+        ] {
+            let mut set = KeySet::from_json(JSON).expect("a set");
+            set.declared = declared;
+            set.origin = origin.map(|etag| Origin {
+                url: url.clone(),
+                etag,
+            });
+            let times = (Wall::default(), Wall::default());
+            let record = Record::of(1, times.0, times.1, set.freeze());
+            let thawed = KeySet::thaw(&record).expect("thawed");
+            assert_eq!(format!("{thawed:?}"), format!("{set:?}"));
+            assert_eq!(thawed.declared(), declared);
+            assert_eq!(format!("{:?}", thawed.origin), format!("{:?}", set.origin));
+            assert!(thawed.diff(Some(&set)).is_none());
+        }
     }
 }

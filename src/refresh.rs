@@ -240,6 +240,13 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
+    /// The same, but ending no later than `end`.
+    pub(crate) fn until(self, end: Tick) -> Self {
+        let mut shortened = self;
+        shortened.usable_until.tick = self.usable_until.tick.min(end);
+        shortened
+    }
+
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
         now.tick < self.usable_until.tick && now.wall < self.usable_until.wall
     }
@@ -269,6 +276,12 @@ pub(crate) trait Resource: Send + Sync + Sized + 'static {
         refresh: &RefreshPolicy,
         fetched: Asked,
     ) -> Result<Freshness, FetchError>;
+
+    /// How long the value in service may still be used where `error` says that the issuer has
+    /// taken it back. Defaults to as long as before.
+    fn withdrawn(_policy: &Self::Policy, _error: &FetchError) -> Option<Duration> {
+        None
+    }
 
     /// What subscribers learn when `self` replaces `previous`; `None` where nothing changed.
     fn change(

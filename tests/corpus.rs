@@ -155,6 +155,7 @@ impl Policy {
             .client_id
             .iter()
             .fold(builder, VerifierBuilder::client_id);
+        let builder = self.typ.iter().fold(builder, VerifierBuilder::typ);
         if self.any {
             builder.any_audience()
         } else {
@@ -166,9 +167,6 @@ impl Policy {
         if let Some(names) = &self.algorithms {
             let algorithm = |name: &String| Algorithm::from_name(name).expect("an algorithm");
             builder = builder.algorithms(names.iter().map(algorithm));
-        }
-        if let Some(typ) = &self.typ {
-            builder = builder.typ(typ);
         }
         if let Some(seconds) = self.leeway {
             builder = builder.leeway(Duration::from_secs(seconds));

@@ -56,6 +56,17 @@ impl Algorithm {
         }
     }
 
+    /// The algorithm under every name it has: `EdDSA` with an Ed25519 key and `Ed25519` are one
+    /// (RFC 9864 §2.2).
+    pub(crate) fn synonyms(self) -> impl Iterator<Item = Self> {
+        let other = match self {
+            Self::EdDSA => Some(Self::Ed25519),
+            Self::Ed25519 => Some(Self::EdDSA),
+            _ => None,
+        };
+        std::iter::once(self).chain(other)
+    }
+
     /// The algorithm of that exact name; `None` for every other spelling.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -90,6 +101,20 @@ impl AlgorithmSet {
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// The names of its algorithms, separated by spaces.
+    pub(super) fn names(self) -> String {
+        let names = Algorithm::ALL
+            .into_iter()
+            .filter(|algorithm| self.contains(*algorithm))
+            .map(Algorithm::as_str);
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The set of these names; `None` where one is not known.
+    pub(super) fn from_names(names: &str) -> Option<Self> {
+        names.split(' ').map(Algorithm::from_name).collect()
     }
 
     pub(crate) const fn with(self, algorithm: Algorithm) -> Self {

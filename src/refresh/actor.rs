@@ -443,11 +443,14 @@ impl<T: Resource> Desk<T> {
         slot.fetch = None;
         let failures = slot.life.failures();
         let state = slot.life.state();
+        let withdrawn = T::withdrawn(&slot.entry.policy, error).map(|left| now.tick.after(left));
+        slot.expires = slot.expires.map(|at| withdrawn.unwrap_or(at).min(at));
         slot.entry.publisher.update(|old| {
             (!old.stopped).then(|| Snapshot {
                 state,
                 failures,
                 error: Some(error.clone()),
+                freshness: withdrawn.map_or(old.freshness, |end| old.freshness.until(end)),
                 ..old.clone()
             })
         });
@@ -481,6 +484,9 @@ impl<T: Resource> Desk<T> {
             slot.watch = Some(task::watch(&slot.entry, &self.context.address));
         }
         self.announce_all(id, changes);
+        if withdrawn.is_some() {
+            self.curtail(id, now);
+        }
     }
 
     fn announce_all(&self, id: Id, changes: Vec<Change>) {

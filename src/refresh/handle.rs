@@ -83,10 +83,15 @@ impl<T: Resource> Handle<T> {
 
     /// Looks at the usable value through `look`, without touching its reference count.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Arc<T>) -> R) -> Result<R, Absent> {
+        self.read_at(|value, _| look(value))
+    }
+
+    /// As [`read`](Self::read), and says what time it is.
+    pub(crate) fn read_at<R>(&self, look: impl FnOnce(&Arc<T>, Moment) -> R) -> Result<R, Absent> {
         let now = self.clock.coarse();
         let snapshot = self.published.load();
         match snapshot.usable(now) {
-            Some(value) => Ok(look(value)),
+            Some(value) => Ok(look(value, now)),
             None => Err(self.absent(&snapshot, now)),
         }
     }

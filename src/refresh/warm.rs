@@ -145,11 +145,18 @@ impl<T: Resource> Loaded<T> {
         // All that can be wrong with a value that was once admitted is its age.
         let verdict = Verdict::on(entry, Some(self.value), asked);
         let verdict = verdict.map_err(|_| StoreErrorKind::Expired)?;
-        if !verdict.freshness.is_usable(now) {
+        // A key set that its issuer took back ends earlier than its age says.
+        let end = now.tick.after(self.expires.since(now.wall));
+        let freshness = verdict.freshness.until(end);
+        if !freshness.is_usable(now) {
             return Err(StoreErrorKind::Expired);
         }
-        let change = Some(Change::Restored { version, age });
-        Ok((Verdict { change, ..verdict }, at))
+        let restored = Verdict {
+            change: Some(Change::Restored { version, age }),
+            freshness,
+            ..verdict
+        };
+        Ok((restored, at))
     }
 }
 
@@ -206,13 +213,34 @@ impl<T: Resource> Desk<T> {
             Some(change) => change.is_new_value(),
             None => T::AGES,
         };
-        let Some(slot) = self.slots.get(&id).filter(|_| is_news) else {
+        if is_news {
+            self.save(id, &verdict.value, obtained.wall, None);
+        }
+    }
+
+    /// Has the store keep the value in service no longer than it may be used now that its issuer
+    /// has taken it back.
+    pub(super) fn curtail(&mut self, id: Id, now: Moment) {
+        let Some(slot) = self.slots.get(&id) else {
+            return;
+        };
+        let snapshot = slot.entry.publisher.published().latest();
+        if let Some(value) = &snapshot.value {
+            let obtained = now.wall.before(now.tick.since(snapshot.confirmed));
+            let left = snapshot.freshness.usable_until.tick.since(now.tick);
+            self.save(id, value, obtained, Some(now.wall.after(left)));
+        }
+    }
+
+    fn save(&mut self, id: Id, value: &T, obtained: Wall, end: Option<Wall>) {
+        let Some(slot) = self.slots.get(&id) else {
             return;
         };
         if let Some(shelf) = &slot.entry.shelf {
-            let (expires, payload) = verdict.value.freeze(&slot.entry.policy, obtained.wall);
+            let (expires, payload) = value.freeze(&slot.entry.policy, obtained);
+            let expires = end.map_or(expires, |end| expires.min(end));
             let version = shelf.next_version(self.context.clock.wall());
-            let record = Record::of(version, obtained.wall, expires, payload);
+            let record = Record::of(version, obtained, expires, payload);
             self.send_out(id, Errand::Save(record));
         }
     }

@@ -51,8 +51,8 @@ struct Folder {
     key: EncryptionKey,
 }
 
-/// The most that is read or written, in bytes: a key set at its largest, twice.
-const MAX_FILE: usize = 1024 * 1024;
+/// The most that is read or written, in bytes: the largest key set that any limits allow.
+const MAX_FILE: usize = 17 * 1024 * 1024;
 
 const READERS: usize = 8;
 

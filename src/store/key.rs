@@ -100,10 +100,9 @@ impl StoreKey {
         Self::new(StoreKind::Token, name, "", "", &form)
     }
 
-    /// The key set of an issuer, and how it is found: by `discovery`, at a `url`, from a `source`
-    /// of the application's own.
-    pub(crate) fn of_keys(issuer: &str, how: &str, place: &str) -> Self {
-        let form = frame::write(&[FORM, StoreKind::Keys.as_str(), how, issuer, place]);
+    /// The key set of an issuer: how it is found, where, and on which hosts.
+    pub(crate) fn of_keys(issuer: &str, how: &str, place: &str, hosts: &str) -> Self {
+        let form = frame::write(&[FORM, StoreKind::Keys.as_str(), how, issuer, place, hosts]);
         Self::new(StoreKind::Keys, issuer, "", "", &form)
     }
 
@@ -208,8 +207,14 @@ mod tests {
             "token-5ef2f0d629e826fbdc36ba2ab8102519f5a07dd1e3a8d20b7587a4fbfa04c336"
         );
         assert_eq!(
-            StoreKey::of_keys("https://idp.example.com", "discovery", "").to_string(),
-            "keys-5dfec2a1192000c693d6e8064d5cf5683181eef68d42c653ad42833051ad04ad"
+            StoreKey::of_keys(
+                "https://idp.example.com",
+                "url",
+                "https://idp.example.com/keys",
+                ""
+            )
+            .to_string(),
+            "keys-88df4f8240f39326a9094de2a4e8e6879924130de24d953af31192875561c855"
         );
     }
 
@@ -242,10 +247,11 @@ mod tests {
             ),
             StoreKey::of_source(URL),
             StoreKey::of_source("orders"),
-            StoreKey::of_keys(URL, "discovery", ""),
-            StoreKey::of_keys(URL, "url", ""),
-            StoreKey::of_keys(URL, "url", URL),
-            StoreKey::of_keys(URL, "source", URL),
+            StoreKey::of_keys(URL, "openid-configuration", "", ""),
+            StoreKey::of_keys(URL, "openid-configuration", "", "issuer_host_only"),
+            StoreKey::of_keys(URL, "url", "", ""),
+            StoreKey::of_keys(URL, "url", URL, ""),
+            StoreKey::of_keys(URL, "source", URL, ""),
         ];
         let distinct: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());

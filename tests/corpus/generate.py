@@ -432,6 +432,9 @@ def agree(case, made):
         return False
     if verdict in {"accept", "expired", "not_yet_valid", "issuer", "audience"}:
         hold = claims_hold(case, made)
+        if case["policy"]["profile"] == "id_token" and verdict == "audience":
+            # PyJWT lets a token have audiences that nobody trusts.
+            hold = None
         if hold is not None and hold != (verdict == "accept"):
             DISAGREEMENTS.append(f"{case['name']}: {verdict}, but PyJWT on the claims: {hold}")
     return True
@@ -998,7 +1001,10 @@ def claim_types():
     for name in ["iss", "sub", "jti", "client_id", "azp", "token_use", "email", "username", "cognito:username"]:
         rule = "OIDC Core §2" if name == "azp" else "RFC 7519 §4.1" if name in ("iss", "sub", "jti") else "RFC 8725 §3.3"
         for value in [None, 1, 1.5, True, False, [], ["ada"], [ISSUER], {}, {"ada": 1}]:
-            case(f"{name} {json.dumps(value)}", token(claims=good(**{name: value})), "invalid_claim", rule)
+            # What is only shown may be null, which says nothing.
+            shown = value is None and name in ("email", "username", "cognito:username")
+            verdict = "accept" if shown else "invalid_claim"
+            case(f"{name} {json.dumps(value)}", token(claims=good(**{name: value})), verdict, rule)
     rule = "RFC 7519 §4.1.3"
     for value in [None, 1, True, {}, {AUDIENCE: 1}, [AUDIENCE, 5], [5], [None], [AUDIENCE, None], [[AUDIENCE]], [{}], [True]]:
         case(f"aud {json.dumps(value)}", token(claims=good(aud=value)), "invalid_claim", rule)
@@ -1205,10 +1211,13 @@ def profiles():
         case(f"id_token: no {name}", ident(**{name: ABSENT}), "missing_claim", "OIDC Core §2", **policy)
         case(f"id_token: {name} null", ident(**{name: None}), "invalid_claim", "OIDC Core §2", **policy)
     case("id_token: of another client", ident(aud="other"), "audience", rule, **policy)
-    case("id_token: of several clients, ours among them", ident(aud=["other", AUDIENCE], azp=AUDIENCE), "accept", rule, **policy)
+    several = ident(aud=["other", AUDIENCE], azp=AUDIENCE)
+    case("id_token: of several clients, not all of them ours", several, "audience", rule, **policy)
+    trusted = policy | {"audience": [AUDIENCE, "other"]}
+    case("id_token: of several clients, all of them ours", several, "accept", rule, **trusted)
     case("id_token: azp is ours", ident(azp=AUDIENCE), "accept", rule, **policy)
     case("id_token: azp is another", ident(azp="other"), "client_id", rule, **policy)
-    case("id_token: azp is another, aud both", ident(aud=[AUDIENCE, "other"], azp="other"), "client_id", rule, **policy)
+    case("id_token: azp is another, aud both", ident(aud=[AUDIENCE, "other"], azp="other"), "audience", rule, **policy)
     case("id_token: azp empty", ident(azp=""), "client_id", rule, **policy)
     case("id_token: azp null", ident(azp=None), "invalid_claim", rule, **policy)
     case("id_token: of another issuer", ident(iss="https://other.example"), "issuer", rule, **policy)

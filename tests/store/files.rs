@@ -166,7 +166,7 @@ async fn another_key_and_another_credential_are_told_from_a_torn_file() {
         refusal(&dir.store(), &theirs).await,
         StoreErrorKind::UnknownFormat
     );
-    fs::write(path(&dir, &theirs), vec![0; 3 * 1024 * 1024]).expect("written");
+    fs::write(path(&dir, &theirs), vec![0; 18 * 1024 * 1024]).expect("written");
     assert_eq!(
         refusal(&dir.store(), &theirs).await,
         StoreErrorKind::Corrupt
@@ -183,7 +183,7 @@ async fn another_key_and_another_credential_are_told_from_a_torn_file() {
 async fn a_record_that_is_too_large_or_a_directory_that_is_gone_is_an_error() {
     let dir = Dir::new("large");
     let (store, ours) = (dir.store(), key("ours"));
-    let error = store.save(&ours, record(1, 0, 2 * 1024 * 1024)).await;
+    let error = store.save(&ours, record(1, 0, 18 * 1024 * 1024)).await;
     assert!(error.expect_err("too large").to_string().contains("larger"));
     fs::remove_dir_all(&dir).expect("removed");
     assert_eq!(version(&store, &ours).await, None);

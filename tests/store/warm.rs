@@ -559,6 +559,77 @@ async fn a_confirmed_set_is_as_young_as_its_confirmation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn keys_that_their_issuer_took_back_do_not_come_back() {
+    let keys = Keys::new();
+    let set = json!({ "keys": [keys.signer.jwk()] }).to_string();
+    for (obeyed, restarts) in [
+        // From the first empty set at some 300 s on.
+        (
+            Some(600),
+            [(400, "restored"), (860, "restored"), (901, "store_ignored")],
+        ),
+        (
+            Some(0),
+            [
+                (301, "store_ignored"),
+                (400, "store_ignored"),
+                (900, "store_ignored"),
+            ],
+        ),
+        (
+            None,
+            [
+                (400, "restored"),
+                (901, "restored"),
+                (3601, "store_ignored"),
+            ],
+        ),
+    ] {
+        let store = Arc::new(Memory::default());
+        let policy = RotationPolicy::new().max_stale(LIFETIME);
+        let policy = match obeyed {
+            Some(after) => policy.obey_empty_after(secs(after)),
+            None => policy,
+        };
+        let (auth, clock) = boot(Arc::clone(&store), 0).await;
+        let set = set.clone();
+        let emptied = SourceFn::new(move |n| {
+            let set = KeySet::from_json(if n == 1 {
+                set.as_bytes()
+            } else {
+                br#"{"keys":[]}"#
+            });
+            async move { Ok(Fetched::new(set?)) }
+        });
+        let rules_of_keys = rules(emptied).rotation(policy);
+        let _verifier = auth.verifier(rules_of_keys).await.expect("a verifier");
+        for _ in 0..30 {
+            clock.advance(secs(10)).await;
+            settle().await;
+        }
+        auth.shutdown().await;
+        for (after, expected) in restarts {
+            let (auth, clock) = boot(Arc::clone(&store), after).await;
+            let mut events = auth.events();
+            let background = rules(keys.down()).rotation(policy).start(Start::Background);
+            let verifier = auth.verifier(background).await.expect("in the background");
+            let told = labels(&mut events).await;
+            assert_eq!(told[0], expected, "{obeyed:?} {after}");
+            if let (Some(600), "restored") = (obeyed, expected) {
+                verifier
+                    .try_verify(&keys.token(&clock))
+                    .expect("until then");
+                clock.advance(secs(901 - after)).await;
+                settle().await;
+                let error = verifier.try_verify(&keys.token(&clock)).expect_err("over");
+                assert_eq!(error.as_str(), "keys_unavailable");
+            }
+            auth.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn restored_keys_do_not_decide_against_a_key_they_do_not_know() {
     let store = Arc::new(Memory::default());
     let (old, new) = (Keys::new(), SigningKey::generate(Algorithm::EdDSA, "b"));

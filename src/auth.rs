@@ -15,8 +15,9 @@ use crate::oauth2::{Credential, TokenHandle, TokenState, TokenStatus};
 use crate::refresh::address::Address;
 use crate::refresh::handle::Handle;
 use crate::refresh::lifecycle::State;
-use crate::refresh::{Snapshot, Start};
+use crate::refresh::{Snapshot, Start, within};
 use crate::secret::Secret;
+use crate::store::{Backing, Store};
 use crate::supervisor::{Runtime, Tree};
 use crate::transport::{self, Proxying, Transport};
 
@@ -66,6 +67,9 @@ struct Inner {
     transport: Transport,
 }
 
+/// How long a store may take to answer unless the builder says otherwise.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Starts an [`Auth`] with other settings than the defaults.
 #[derive(Clone, Debug, Default)]
 #[must_use]
@@ -73,6 +77,8 @@ pub struct AuthBuilder {
     clock: Clock,
     seed: Option<u64>,
     transport: transport::Settings,
+    store: Option<Backing>,
+    store_timeout: Option<Duration>,
 }
 
 impl AuthBuilder {
@@ -129,16 +135,43 @@ impl AuthBuilder {
         self
     }
 
+    /// Keeps the last good tokens and key sets where they outlive the process: see
+    /// [`store`](crate::store). Defaults to nowhere.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Backing {
+            store: Arc::new(store),
+            patience: STORE_TIMEOUT,
+        });
+        self
+    }
+
+    /// How long the first fetch of a credential or key set waits for what the store has.
+    ///
+    /// From 1 ms to 1 min. Defaults to 1 s.
+    pub const fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.store_timeout = Some(timeout);
+        self
+    }
+
+    fn backing(&self) -> Result<Option<Backing>, ConfigError> {
+        let patience = self.store_timeout.unwrap_or(STORE_TIMEOUT);
+        let (least, most) = (Duration::from_millis(1), Duration::from_secs(60));
+        within("store_timeout", patience, least, most)?;
+        let store = self.store.clone();
+        Ok(store.map(|store| Backing { patience, ..store }))
+    }
+
     /// Starts the actors on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`AuthError::Configuration`] when a setting cannot be used.
+    /// [`AuthError::Configuration`] for a setting that cannot be used.
     pub async fn start(self) -> Result<Auth, AuthError> {
         let transport = Transport::new(&self.transport)?;
+        let store = self.backing()?;
         let runtime = Runtime {
-            tokens: Arc::new(Address::new()),
-            keys: Arc::new(Address::new()),
+            tokens: Arc::new(Address::new(store.clone())),
+            keys: Arc::new(Address::new(store)),
             announcer: Announcer::new(EVENT_CAPACITY),
             clock: self.clock,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),

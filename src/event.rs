@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::clock::Wall;
 use crate::fault::FetchError;
+use crate::store::{StoreError, StoreErrorKind, StoreOperation};
 
 /// Something that happened to one resource or to the runtime. Never holds a token, a secret or
 /// a subject.
@@ -59,6 +60,13 @@ pub enum Change {
     Refreshed(Refreshed),
     /// A resource server refused the token in service, and another was asked for.
     Rejected,
+    /// A value of the store is in service; a fresh one follows.
+    Restored {
+        /// Its version; the first is 1.
+        version: u64,
+        /// How long ago it was obtained, or a key set confirmed.
+        age: Duration,
+    },
     /// An actor crashed and is running again; snapshots and handles are untouched.
     Restarted {
         /// Which.
@@ -106,6 +114,18 @@ pub enum Change {
     },
     /// The resource was retired, or the runtime stopped.
     Stopped,
+    /// The store could not be asked, or could not keep a value. Nothing else depends on it.
+    StoreFailed {
+        /// What it was asked to do.
+        operation: StoreOperation,
+        /// Why it did not.
+        error: StoreError,
+    },
+    /// The store had a record that is of no use; the value is fetched.
+    StoreIgnored {
+        /// Why it is of no use.
+        reason: StoreErrorKind,
+    },
     /// The endpoint asked for fewer requests: nobody asks it anything for this long.
     Throttled {
         /// How long, from now.
@@ -132,7 +152,7 @@ impl Change {
     pub(crate) const fn is_new_value(&self) -> bool {
         matches!(
             self,
-            Self::Acquired(_) | Self::Refreshed(_) | Self::Rotated { .. }
+            Self::Acquired(_) | Self::Refreshed(_) | Self::Restored { .. } | Self::Rotated { .. }
         )
     }
 
@@ -148,6 +168,7 @@ impl Change {
             Self::Refreshed(_) => "refreshed",
             Self::Rejected => "rejected",
             Self::Restarted { .. } => "restarted",
+            Self::Restored { .. } => "restored",
             Self::Rotated { .. } => "rotated",
             Self::SameToken(_) => "same_token",
             Self::ScopeNarrowed { .. } => "scope_narrowed",
@@ -155,6 +176,8 @@ impl Change {
             Self::SecretRotated { .. } => "secret_rotated",
             Self::SecretUnavailable { .. } => "secret_unavailable",
             Self::Stopped => "stopped",
+            Self::StoreFailed { .. } => "store_failed",
+            Self::StoreIgnored { .. } => "store_ignored",
             Self::Throttled { .. } => "throttled",
         }
     }
@@ -280,6 +303,11 @@ impl fmt::Display for Event {
             Change::Recovered { failures } => write!(f, " failures={failures}"),
             Change::Expired { cause: Some(cause) } => write!(f, " cause={cause}"),
             Change::Restarted { actor } => write!(f, " actor={}", actor.as_str()),
+            Change::Restored { version, age } => write!(f, " version={version} age={age:.1?}"),
+            Change::StoreFailed { operation, error } => {
+                write!(f, " operation={} error={error}", operation.as_str())
+            }
+            Change::StoreIgnored { reason } => write!(f, " reason={}", reason.as_str()),
             _ => Ok(()),
         }
     }
@@ -354,6 +382,22 @@ fn log(actor: Actor, name: &str, change: &Change) {
         }
         Change::SecretUnavailable { which, error } => {
             tracing::warn!(actor, name, which = which.as_str(), error = %error, "secret unavailable");
+        }
+        Change::Restored { version, age } => {
+            tracing::info!(actor, name, version, ?age, "restored");
+        }
+        Change::StoreFailed { operation, error } => {
+            let operation = operation.as_str();
+            let kind = error.as_str();
+            tracing::warn!(actor, name, operation, kind, error = %error, "store failed");
+        }
+        Change::StoreIgnored { reason } if *reason != StoreErrorKind::Expired => {
+            tracing::warn!(
+                actor,
+                name,
+                reason = reason.as_str(),
+                "stored value ignored"
+            );
         }
         Change::ScopeNarrowed { .. } | Change::Throttled { .. } => {
             tracing::warn!(actor, name, change = change.as_str(), "needs attention");

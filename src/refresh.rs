@@ -18,13 +18,17 @@ pub(crate) mod source;
 mod task;
 mod timer;
 mod verdict;
+pub(crate) mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Moment, Tick};
+use zeroize::Zeroizing;
+
+use crate::clock::{Moment, Tick, Wall};
 use crate::event::{Cause, Change};
 use crate::fault::{ConfigError, FetchError, FetchErrorKind};
+use crate::store::{Record, StoreError};
 use backoff::Backoff;
 use lifecycle::{Pace, State};
 use source::Fetched;
@@ -296,6 +300,16 @@ pub(crate) trait Resource: Send + Sync + Sized + 'static {
         freshness: &Freshness,
         asked: Asked,
     ) -> Option<Change>;
+
+    /// Whether a store is to learn that a fetch confirmed the value in service, because its age
+    /// counts from then.
+    const AGES: bool;
+
+    /// What a store keeps of a value that was obtained then, and until when at most.
+    fn freeze(&self, policy: &Self::Policy, obtained: Wall) -> (Wall, Zeroizing<Vec<u8>>);
+
+    /// The value that a store has kept, still to be admitted.
+    fn thaw(record: &Record) -> Result<Self, StoreError>;
 }
 
 /// The circumstances of a fetch that brought a value.

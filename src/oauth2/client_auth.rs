@@ -40,6 +40,15 @@ impl Default for ClientAuth {
 }
 
 impl ClientAuth {
+    /// A stable label, which names the method in store keys.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Basic(BasicEncoding::FormEncoded) => "client_secret_basic",
+            Self::Basic(BasicEncoding::Raw) => "client_secret_basic_raw",
+            Self::Post => "client_secret_post",
+        }
+    }
+
     /// The header that proves the client, or the members it adds to the form.
     pub(super) fn apply(
         self,

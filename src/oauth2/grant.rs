@@ -9,6 +9,7 @@ use super::rotation::Secrets;
 use super::{ClientAuth, ClientSecret, LifetimePolicy};
 use crate::fault::ConfigError;
 use crate::refresh::{RefreshPolicy, Start};
+use crate::store::StoreKey;
 use crate::transport;
 
 /// A credential of the client-credentials grant at any OAuth 2.0 provider.
@@ -168,6 +169,13 @@ impl TryFrom<ClientCredentials> for Credential {
         };
         let (refresh, lifetime, start) = (grant.refresh, grant.lifetime, grant.start);
         let endpoint = url.to_string();
+        let key = StoreKey::of_grant(
+            &endpoint,
+            &grant.client_id,
+            grant.client_auth.as_str(),
+            grant.scope.as_deref(),
+            &grant.parameters,
+        );
         let source: SourceOf = Box::new(move |transport, clock, policy| {
             let secrets = Secrets::new(
                 grant.secret.clone(),
@@ -182,7 +190,8 @@ impl TryFrom<ClientCredentials> for Credential {
                 clock.clone(),
             ))
         });
-        Self::from_parts(name, source, endpoint, refresh, lifetime, start)
+        let credential = Self::from_parts(name, source, endpoint, refresh, lifetime, start)?;
+        Ok(credential.stored_under(key))
     }
 }
 

@@ -11,8 +11,12 @@ use crate::clock::{Moment, Wall};
 use crate::fault::{FetchError, FetchErrorKind};
 use crate::json;
 use crate::refresh::Asked;
+use crate::store::{Record, StoreError, StoreErrorKind, frame};
 
 const PREFIX: &str = "Bearer ";
+
+/// The form in which a store keeps a token.
+const STORED: &str = "token/1";
 
 /// An OAuth 2.0 access token (RFC 6749 §1.4) of type `Bearer` (RFC 6750).
 ///
@@ -156,6 +160,31 @@ impl AccessToken {
             }
             _ => ours,
         }
+    }
+
+    /// What a store keeps of the token, but for its times.
+    pub(super) fn freeze(&self) -> Zeroizing<Vec<u8>> {
+        let scope = self.scope.as_deref().unwrap_or_default();
+        frame::write(&[STORED, self.expose(), scope])
+    }
+
+    /// The token that a store has kept. Its lifetime was settled when it was obtained.
+    pub(super) fn thaw(record: &Record) -> Result<Self, StoreError> {
+        let [token, scope] = frame::read(record.payload(), STORED)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| StoreErrorKind::Corrupt);
+        let token = Self::bearer(text(token)?).map_err(|_| StoreErrorKind::Corrupt)?;
+        Ok(Self {
+            scope: Some(text(scope)?)
+                .filter(|scope| !scope.is_empty())
+                .map(Into::into),
+            expires_in: Some(record.expires().since(record.obtained())),
+            stamps: Stamps::default(),
+            ..token
+        })
+    }
+
+    pub(super) const fn expires(&self) -> Wall {
+        self.expires.wall
     }
 
     pub(super) fn stamp(&mut self, asked: Moment, lifetime: Duration) {

@@ -86,6 +86,24 @@ pub enum Change {
         /// The scopes that are missing.
         missing: Vec<String>,
     },
+    /// The provider does not know the client by this secret. If there is another one, it is
+    /// tried in the same fetch.
+    SecretRejected {
+        /// Which.
+        which: SecretRole,
+    },
+    /// The provider accepted another client secret than the last time.
+    SecretRotated {
+        /// Which.
+        which: SecretRole,
+    },
+    /// A client secret could not be read, and the other one did its work.
+    SecretUnavailable {
+        /// Which.
+        which: SecretRole,
+        /// Why.
+        error: FetchError,
+    },
     /// The resource was retired, or the runtime stopped.
     Stopped,
     /// The endpoint asked for fewer requests: nobody asks it anything for this long.
@@ -133,6 +151,9 @@ impl Change {
             Self::Rotated { .. } => "rotated",
             Self::SameToken(_) => "same_token",
             Self::ScopeNarrowed { .. } => "scope_narrowed",
+            Self::SecretRejected { .. } => "secret_rejected",
+            Self::SecretRotated { .. } => "secret_rotated",
+            Self::SecretUnavailable { .. } => "secret_unavailable",
             Self::Stopped => "stopped",
             Self::Throttled { .. } => "throttled",
         }
@@ -163,6 +184,37 @@ impl Actor {
     }
 }
 
+/// One of the two secrets that a client may have while they are rotated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SecretRole {
+    /// The one that stays.
+    #[default]
+    Current,
+    /// The one that goes.
+    Previous,
+}
+
+impl SecretRole {
+    pub(crate) const ALL: [Self; 2] = [Self::Current, Self::Previous];
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Current => Self::Previous,
+            Self::Previous => Self::Current,
+        }
+    }
+
+    /// A stable label for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+        }
+    }
+}
+
 /// What asked for a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -188,6 +240,12 @@ impl fmt::Display for Event {
                 )
             }
             Change::ScopeNarrowed { missing } => write!(f, " missing=[{}]", missing.join(", ")),
+            Change::SecretRejected { which } | Change::SecretRotated { which } => {
+                write!(f, " which={}", which.as_str())
+            }
+            Change::SecretUnavailable { which, error } => {
+                write!(f, " which={} error={error}", which.as_str())
+            }
             Change::Throttled { pause } => write!(f, " pause={pause:.1?}"),
             Change::RefreshFailed {
                 error,
@@ -288,6 +346,15 @@ fn log(actor: Actor, name: &str, change: &Change) {
         Change::Expired { .. } => tracing::warn!(actor, name, "expired"),
         Change::Recovered { failures } => tracing::info!(actor, name, failures, "recovered"),
         Change::Restarted { .. } => tracing::info!(actor, "restarted"),
+        Change::SecretRejected { which } => {
+            tracing::warn!(actor, name, which = which.as_str(), "secret rejected");
+        }
+        Change::SecretRotated { which } => {
+            tracing::info!(actor, name, which = which.as_str(), "secret rotated");
+        }
+        Change::SecretUnavailable { which, error } => {
+            tracing::warn!(actor, name, which = which.as_str(), error = %error, "secret unavailable");
+        }
         Change::ScopeNarrowed { .. } | Change::Throttled { .. } => {
             tracing::warn!(actor, name, change = change.as_str(), "needs attention");
         }

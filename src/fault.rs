@@ -135,11 +135,6 @@ impl FetchError {
         self.with(|fault| fault.oauth_error = Some(printable(code).into()))
     }
 
-    /// The same failure without a secret that the server has echoed.
-    pub(crate) fn without(self, secret: &str) -> Self {
-        self.with(|fault| fault.message = fault.message.replace(secret, "[redacted]").into())
-    }
-
     fn with(mut self, change: impl FnOnce(&mut Fault)) -> Self {
         // Only ever called while the error is being made, before it is shared.
         if let Some(fault) = Arc::get_mut(&mut self.0) {

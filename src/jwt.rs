@@ -8,6 +8,7 @@ mod builder;
 mod cache;
 mod claims;
 mod compact;
+mod confirmation;
 mod error;
 mod issuers;
 mod jws;
@@ -19,6 +20,7 @@ mod verifier;
 
 pub use builder::VerifierBuilder;
 pub use claims::{Audience, Claims};
+pub use confirmation::Confirmation;
 pub use error::{Refusal, VerifyError};
 pub use issuers::Issuers;
 pub use jws::{Jws, JwsRules};

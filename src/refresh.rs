@@ -353,10 +353,10 @@ impl<T> Snapshot<T> {
     pub(crate) fn throttled_until(&self) -> Option<Tick> {
         let error = self.error.as_ref()?;
         let throttled = error.kind() == FetchErrorKind::Throttled;
+        // A refusal is probed more slowly than the endpoint asked for.
+        let asked = error.retry_after_hint().is_some() && error.is_transient();
         match self.state {
-            State::Waiting { until, .. } if throttled || error.retry_after_hint().is_some() => {
-                Some(until)
-            }
+            State::Waiting { until, .. } if throttled || asked => Some(until),
             _ => None,
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct Registered {
     username: Option<Text>,
     cognito_username: Option<Text>,
     groups: Option<Range<usize>>,
-    pub(super) has_cnf: bool,
+    cnf: Option<Range<usize>>,
 }
 
 /// A string claim: a slice of the payload, or what an escaped one means.
@@ -104,7 +104,7 @@ impl Registered {
             "cognito:username" if !null => {
                 self.cognito_username = Some(text(payload, value).ok_or("cognito:username")?);
             }
-            "cnf" => self.has_cnf = true,
+            "cnf" => self.cnf = Some(position(payload, value.raw)),
             name if name == groups_claim && !null => {
                 self.groups = Some(strings(payload, value).ok_or("groups")?);
             }
@@ -122,6 +122,11 @@ impl Registered {
 
     pub(super) fn client_id(&self) -> Option<&str> {
         self.text(&self.client_id)
+    }
+
+    /// `cnf`, as it stands in the payload.
+    pub(super) fn cnf(&self) -> Option<&str> {
+        self.payload.get(self.cnf.clone()?)
     }
 
     /// Whether the claim of that name is there, `null` or not.

@@ -1,9 +1,11 @@
 //! What the claims of an authentic token must say. Pure: the time is an argument.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::claims::Registered;
 use super::compact::Header;
+use super::confirmation::{Confirmation, Presented};
 use super::error::VerifyError;
 use crate::clock::Wall;
 use crate::fault::ConfigError;
@@ -61,6 +63,17 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
+    /// All of them in one line, for the challenge (RFC 6750 §3).
+    fn demanded(&self) -> Arc<str> {
+        let names: Vec<&str> = self
+            .all
+            .iter()
+            .chain(&self.any)
+            .map(String::as_str)
+            .collect();
+        names.join(" ").into()
+    }
+
     fn met_by(&self, granted: impl Fn(&str) -> bool) -> bool {
         let has = |wanted: &String| granted(wanted);
         self.all.iter().all(has) && (self.any.is_empty() || self.any.iter().any(has))
@@ -129,7 +142,12 @@ impl Policy {
     }
 
     /// Checks the claims of a token whose signature is good.
-    pub(super) fn check(&self, claims: &Registered, now: Wall) -> Result<(), VerifyError> {
+    pub(super) fn check(
+        &self,
+        claims: &Registered,
+        presented: Presented<'_>,
+        now: Wall,
+    ) -> Result<(), VerifyError> {
         self.check_times(claims, now)?;
         let issuer = claims
             .text(&claims.iss)
@@ -147,16 +165,36 @@ impl Policy {
         if let Some(missing) = self.required.iter().find(|name| !claims.has(name)) {
             return Err(VerifyError::MissingClaim(missing));
         }
-        if claims.has_cnf && !self.bearer_of_bound {
-            return Err(VerifyError::Confirmation);
-        }
+        self.check_confirmation(claims, presented)?;
         if !self.scopes.met_by(|scope| claims.has_scope(scope)) {
-            return Err(VerifyError::Scope);
+            return Err(VerifyError::Scope(self.scopes.demanded()));
         }
         if !self.groups.met_by(|group| claims.has_group(group)) {
             return Err(VerifyError::Group);
         }
         Ok(())
+    }
+
+    /// A token that is bound to a key needs the proof, and a proof a token that is bound.
+    fn check_confirmation(
+        &self,
+        claims: &Registered,
+        presented: Presented<'_>,
+    ) -> Result<(), VerifyError> {
+        match (claims.cnf(), presented) {
+            (None, Presented::Bearer) => Ok(()),
+            (Some(_), Presented::Bearer) if self.bearer_of_bound => Ok(()),
+            (Some(_), Presented::Bearer) => Err(VerifyError::Confirmation),
+            (None, Presented::Bound(_)) => Err(VerifyError::MissingClaim("cnf")),
+            (Some(cnf), Presented::Bound(proves)) => {
+                let cnf = Confirmation::read(cnf).ok_or(VerifyError::InvalidClaim("cnf"))?;
+                if proves(&cnf) {
+                    Ok(())
+                } else {
+                    Err(VerifyError::Confirmation)
+                }
+            }
+        }
     }
 
     /// `exp`, `nbf` and `iat` (RFC 7519 §4.1.4 to §4.1.6). A token expires at `exp`, not after it.

@@ -3,12 +3,13 @@
 use super::cache::Cache;
 use super::claims::{Claims, Registered};
 use super::compact::{Header, Scratch, Segments};
+use super::confirmation::Presented;
 use super::error::{Refusal, VerifyError};
 use super::jws::JwsRules;
 use super::policy::Policy;
 use super::profile::Profile;
 use crate::clock::Wall;
-use crate::jwks::KeySet;
+use crate::jwks::{Key, KeySet};
 
 pub(super) type Check<P, C> = Box<dyn Fn(&Claims<P, C>) -> Result<(), Refusal> + Send + Sync>;
 pub(super) type Deny<P, C> = Box<dyn Fn(&Claims<P, C>) -> bool + Send + Sync>;
@@ -55,6 +56,7 @@ impl<P: Profile, C> Rules<P, C> {
     pub(super) fn judge(
         &self,
         token: &str,
+        presented: Presented<'_>,
         keys: impl Fn(&mut dyn FnMut(&KeySet, Wall)) -> Result<(), VerifyError>,
     ) -> Result<Claims<P, C>, Undecided> {
         let segments = Segments::split(token, self.jws.max_bytes)?;
@@ -65,7 +67,7 @@ impl<P: Profile, C> Rules<P, C> {
         {
             keys(&mut |set, now| {
                 if entry.stands(&self.jws, set) {
-                    let judged = self.judge_claims(&entry.claims, now);
+                    let judged = self.judge_again(&entry.claims, presented, now);
                     verdict = Some(judged.map(|()| cache.copy(&entry.claims)));
                 }
             })?;
@@ -80,7 +82,15 @@ impl<P: Profile, C> Rules<P, C> {
         let header = segments.header(&mut scratch)?;
         self.check_header(&header)?;
         let mut verdict = Err(Undecided::UnknownSigner);
-        keys(&mut |set, now| verdict = self.verify(token, &segments, &header, set, now))?;
+        keys(&mut |set, now| {
+            verdict = self.authenticate(&segments, &header, set).and_then(|key| {
+                let claims = self.read(&segments, presented, now)?;
+                if let Some(cache) = &self.cache {
+                    cache.keep(token, &segments, &header, (set, key), &claims);
+                }
+                Ok(claims)
+            });
+        })?;
         verdict
     }
 
@@ -95,41 +105,49 @@ impl<P: Profile, C> Rules<P, C> {
         self.policy.check_header(header)
     }
 
-    fn verify(
+    /// The key that signed the token.
+    fn authenticate<'k>(
         &self,
-        token: &str,
         segments: &Segments<'_>,
         header: &Header<'_>,
-        set: &KeySet,
-        now: Wall,
-    ) -> Result<Claims<P, C>, Undecided> {
-        let key = match self.jws.authenticate(set, segments, header) {
-            Ok(Some(key)) => key,
+        set: &'k KeySet,
+    ) -> Result<&'k Key, Undecided> {
+        match self.jws.authenticate(set, segments, header) {
+            Ok(Some(key)) => Ok(key),
             Ok(None) => {
                 let kid = header.kid.as_deref().unwrap_or_default();
-                return Err(Undecided::UnknownKey(kid.into()));
+                Err(Undecided::UnknownKey(kid.into()))
             }
-            Err(VerifyError::Signature) if header.kid.is_none() => {
-                return Err(Undecided::UnknownSigner);
-            }
-            Err(error) => return Err(error.into()),
-        };
+            Err(VerifyError::Signature) if header.kid.is_none() => Err(Undecided::UnknownSigner),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The claims of a token whose signature is good, judged.
+    fn read(
+        &self,
+        segments: &Segments<'_>,
+        presented: Presented<'_>,
+        now: Wall,
+    ) -> Result<Claims<P, C>, VerifyError> {
         let registered = Registered::read(segments.claims()?, &self.policy.groups_claim)?;
-        self.policy.check(&registered, now)?;
+        self.policy.check(&registered, presented, now)?;
         let plain = Claims::<P>::new(registered, ());
         let custom = (self.parse)(&plain)
             .map_err(|_| VerifyError::Malformed("the claims do not fit the application's type"))?;
         let claims = plain.with_custom(custom);
         self.ask_application(&claims)?;
-        if let Some(cache) = &self.cache {
-            cache.keep(token, segments, header, (set, key), &claims);
-        }
         Ok(claims)
     }
 
-    /// Judges claims whose signature is good.
-    fn judge_claims(&self, claims: &Claims<P, C>, now: Wall) -> Result<(), VerifyError> {
-        self.policy.check(claims.registered(), now)?;
+    /// Judges anew claims that were judged before.
+    fn judge_again(
+        &self,
+        claims: &Claims<P, C>,
+        presented: Presented<'_>,
+        now: Wall,
+    ) -> Result<(), VerifyError> {
+        self.policy.check(claims.registered(), presented, now)?;
         self.ask_application(claims)
     }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::builder::VerifierBuilder;
 use super::claims::Claims;
+use super::confirmation::{Confirmation, Presented};
 use super::error::VerifyError;
 use super::profile::{Jwt, Profile};
 use super::rules::{Rules, Undecided};
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick};
 use crate::jwks::KeySet;
 use crate::refresh::handle::{Absent, Handle};
 
@@ -84,10 +85,46 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// [`VerifyError`]; [`VerifyError::KeysUnavailable`] also for a token whose key is unknown
     /// so far: the key set is being fetched, and [`verify`](Self::verify) would wait for it.
     pub fn try_verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        self.attempt(token)
+        self.try_presented(token, Presented::Bearer)
+    }
+
+    /// Verifies a token that is bound to a key of whoever presents it, together with the proof:
+    /// `proves` says whether the request proves possession of the key that the token names.
+    ///
+    /// A token that is bound to no key is refused: it was not issued to be presented so.
+    ///
+    /// ```
+    /// use midil_auth::jwt::{Claims, Verifier, VerifyError};
+    ///
+    /// /// A request over mutual TLS (RFC 8705).
+    /// fn who(verifier: &Verifier, token: &str, certificate_sha256: &str) -> Result<Claims, VerifyError> {
+    ///     verifier.try_verify_bound(token, |key| {
+    ///         key.certificate_thumbprint() == Some(certificate_sha256)
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Confirmation`] where the proof does not fit, and as
+    /// [`try_verify`](Self::try_verify).
+    pub fn try_verify_bound(
+        &self,
+        token: &str,
+        proves: impl Fn(&Confirmation) -> bool,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        self.try_presented(token, Presented::Bound(&proves))
+    }
+
+    fn try_presented(
+        &self,
+        token: &str,
+        presented: Presented<'_>,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        self.attempt(token, presented)
             .map_err(|verdict| match (verdict, &self.0.keys) {
-                (Undecided::Refused(error), _) => error,
                 (verdict, Keys::Fixed(..)) => verdict.decide(),
+                (Undecided::Refused(error), Keys::Fresh(handle)) => refused(handle, error),
                 (_, Keys::Fresh(handle)) => {
                     handle.demand(&handle.latest(), handle.clock().tick(), false);
                     undecided(handle, None)
@@ -104,22 +141,60 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// call says so; where no such fetch could be had in time the answer is
     /// [`VerifyError::KeysUnavailable`], which is nobody's fault but the keys'.
     pub async fn verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        let verdict = match self.attempt(token) {
+        self.patiently(|| self.attempt(token, Presented::Bearer))
+            .await
+    }
+
+    /// As [`try_verify_bound`](Self::try_verify_bound), giving an unknown key a moment to appear.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_verify_bound`](Self::try_verify_bound) and [`verify`](Self::verify).
+    pub async fn verify_bound(
+        &self,
+        token: &str,
+        proves: impl Fn(&Confirmation) -> bool,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        let attempt = move || self.attempt(token, Presented::Bound(&proves));
+        self.patiently(attempt).await
+    }
+
+    /// Makes attempts until there is a verdict or [`unknown_key_wait`] is over.
+    ///
+    /// [`unknown_key_wait`]: VerifierBuilder::unknown_key_wait
+    async fn patiently(
+        &self,
+        attempt: impl Fn() -> Result<Claims<P, C>, Undecided>,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        let mut verdict = match attempt() {
             Ok(claims) => return Ok(claims),
             Err(verdict) => verdict,
         };
         let Keys::Fresh(handle) = &self.0.keys else {
             return Err(verdict.decide());
         };
-        match verdict {
-            Undecided::Refused(VerifyError::KeysUnavailable { .. }) => {
-                self.wait_for_keys(handle).await?;
-            }
-            Undecided::Refused(error) => return Err(error),
-            Undecided::UnknownKey(kid) => self.wait_for_key(handle, Some(&kid)).await?,
-            Undecided::UnknownSigner => self.wait_for_key(handle, None).await?,
+        let arrived = handle.clock().tick();
+        let left = || {
+            let waited = handle.clock().tick().since(arrived);
+            self.0.unknown_key_wait.saturating_sub(waited)
+        };
+        if let Undecided::Refused(VerifyError::KeysUnavailable { .. }) = verdict {
+            self.wait_for_keys(handle, left()).await?;
+            verdict = match attempt() {
+                Ok(claims) => return Ok(claims),
+                Err(verdict) => verdict,
+            };
         }
-        self.attempt(token).map_err(Undecided::decide)
+        match verdict {
+            Undecided::Refused(error) => return Err(refused(handle, error)),
+            // These keys may be from before the token was made.
+            Undecided::UnknownKey(kid) => {
+                self.wait_for_key(handle, Some(&kid), arrived, left())
+                    .await?;
+            }
+            Undecided::UnknownSigner => self.wait_for_key(handle, None, arrived, left()).await?,
+        }
+        attempt().map_err(Undecided::decide)
     }
 
     /// Waits until keys are there.
@@ -158,29 +233,33 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
         }
     }
 
-    fn attempt(&self, token: &str) -> Result<Claims<P, C>, Undecided> {
-        self.0.rules.judge(token, |look| match &self.0.keys {
-            Keys::Fixed(set, clock) => {
-                look(set, clock.coarse_wall());
-                Ok(())
-            }
-            Keys::Fresh(handle) => handle
-                .read_at(|set, now| look(set, now.wall))
-                .map_err(|absent| unavailable(handle, absent)),
-        })
+    fn attempt(&self, token: &str, presented: Presented<'_>) -> Result<Claims<P, C>, Undecided> {
+        self.0
+            .rules
+            .judge(token, presented, |look| match &self.0.keys {
+                Keys::Fixed(set, clock) => {
+                    look(set, clock.coarse_wall());
+                    Ok(())
+                }
+                Keys::Fresh(handle) => handle
+                    .read_at(|set, now| look(set, now.wall))
+                    .map_err(|absent| unavailable(handle, absent)),
+            })
     }
 
-    /// Waits until the key is there, or a fetch that began after this call shows that it is not.
+    /// Waits until the key is there, or a fetch that began after the token `arrived` shows that it
+    /// is not.
     async fn wait_for_key(
         &self,
         handle: &Handle<KeySet>,
         kid: Option<&str>,
+        arrived: Tick,
+        patience: Duration,
     ) -> Result<(), VerifyError> {
         let Some(_seat) = Seat::take(&self.0.waiters) else {
             return Err(undecided(handle, None));
         };
-        let arrived = handle.clock().tick();
-        let waited = handle.wait(self.0.unknown_key_wait, |snapshot, now| {
+        let waited = handle.wait(patience, |snapshot, now| {
             if snapshot.stopped {
                 return Some(Err(VerifyError::Stopped));
             }
@@ -199,11 +278,15 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     }
 
     /// Waits a moment for a first key set, or a fresh one in place of one too old to trust.
-    async fn wait_for_keys(&self, handle: &Handle<KeySet>) -> Result<(), VerifyError> {
+    async fn wait_for_keys(
+        &self,
+        handle: &Handle<KeySet>,
+        patience: Duration,
+    ) -> Result<(), VerifyError> {
         let Some(_seat) = Seat::take(&self.0.waiters) else {
             return Err(undecided(handle, None));
         };
-        let ready = tokio::time::timeout(self.0.unknown_key_wait, handle.ready());
+        let ready = tokio::time::timeout(patience, handle.ready());
         match ready.await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(absent)) => Err(unavailable(handle, absent)),
@@ -216,6 +299,15 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
 pub(crate) struct Demands<P, C> {
     pub(super) rules: Rules<P, C>,
     pub(super) unknown_key_wait: Duration,
+}
+
+/// A bad signature is a verdict; but new material under an old key id looks like that too, so it
+/// is a reason to look at the keys soon, as an unknown key is.
+fn refused(handle: &Handle<KeySet>, error: VerifyError) -> VerifyError {
+    if let VerifyError::Signature = error {
+        handle.demand(&handle.latest(), handle.clock().tick(), false);
+    }
+    error
 }
 
 fn undecided(handle: &Handle<KeySet>, cause: Option<crate::FetchError>) -> VerifyError {

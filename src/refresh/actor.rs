@@ -304,6 +304,7 @@ impl<T: Resource> Desk<T> {
         let mut notes = Vec::new();
         let judged = outcome.and_then(|fetched| {
             notes = fetched.notes;
+            let value = fetched.value?;
             let asked = Asked {
                 at: fetch.begun,
                 took: now.tick.since(fetch.begun.tick),
@@ -312,7 +313,7 @@ impl<T: Resource> Desk<T> {
                 draw: slot.life.draw(),
                 cause: fetch.cause,
             };
-            Verdict::on(&slot.entry, fetched.value, asked)
+            Verdict::on(&slot.entry, value, asked)
         });
         match judged {
             Ok(verdict) => {
@@ -325,7 +326,6 @@ impl<T: Resource> Desk<T> {
                 slot.life.step(&pace, now.tick, succeeded, || now.tick);
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, fetch.begun, failures);
-                self.announce_all(id, notes);
             }
             Err(error) => {
                 let failed = Input::Failed {
@@ -337,6 +337,7 @@ impl<T: Resource> Desk<T> {
                 self.report(id, now, &error);
             }
         }
+        self.announce_all(id, notes);
         self.settle(id);
     }
 
@@ -398,8 +399,15 @@ impl<T: Resource> Desk<T> {
         if failures == 1 && holding {
             changes.push(Change::Degraded);
         }
+        // The others at the endpoint share what it asked for, not this one's own backoff.
+        let asked = error.retry_after_hint().map(|after| {
+            let longest = slot.entry.care.refresh.pace.max_retry_after;
+            now.tick.after(after.min(longest))
+        });
+        let throttled = (error.kind() == FetchErrorKind::Throttled).then(|| slot.life.deadline());
         if let Some(endpoint) = &slot.entry.endpoint
-            && let Some(until) = snapshot.throttled_until()
+            && let Some(until) = asked.or(throttled.flatten())
+            && until > now.tick
             && self.endpoints.pause(endpoint, until)
         {
             let pause = until.since(now.tick);

@@ -99,9 +99,22 @@ mod tests {
         let later = now.after(Duration::from_secs(60));
         assert!(endpoints.pause(&name, later) && !endpoints.pause(&name, later));
         assert_eq!(endpoints.open_at(&name, now), later);
+        assert_eq!(endpoints.open_at(&name, later), later);
+    }
+
+    #[test]
+    fn endpoints_that_nobody_uses_are_forgotten_and_the_others_are_not() {
+        let mut endpoints = Endpoints::default();
+        let now = Tick::ZERO.after(Duration::from_secs(1));
+        let later = now.after(Duration::from_secs(60));
+        let (paused, busy): (Arc<str>, Arc<str>) = ("paused".into(), "busy".into());
+        endpoints.pause(&paused, later);
+        let _seat = endpoints.sit(&busy);
+        for n in 0..10 * FEW {
+            endpoints.open_at(&format!("https://idp{n}/token").into(), now);
+        }
         endpoints.tidy(now);
-        assert_eq!(endpoints.open_at(&name, now), later);
-        endpoints.tidy(later);
-        assert_eq!(endpoints.open_at(&name, now), now);
+        assert_eq!(endpoints.known.len(), 2);
+        assert_eq!(endpoints.open_at(&paused, now), later);
     }
 }

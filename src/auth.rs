@@ -356,7 +356,10 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// How everything stands. Serializable; holds no secret.
+/// How everything stands; holds no secret.
+///
+/// Serialized, it has the members `live`, `ready`, `tokens` (as [`TokenStatus`] shows) and `keys`.
+/// A liveness probe answers by `live`, a readiness probe by `ready`.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Health {

@@ -167,7 +167,10 @@ impl Resource for AccessToken {
         };
         Some(match previous {
             None => Change::Acquired(token),
-            Some(previous) if previous.is_same_token(self) => Change::SameToken(token),
+            Some(previous) if previous.is_same_token(self) => Change::SameToken(Refreshed {
+                version: asked.version.saturating_sub(1),
+                ..token
+            }),
             Some(_) => Change::Refreshed(token),
         })
     }

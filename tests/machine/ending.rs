@@ -169,3 +169,129 @@ where
         }
     }
 }
+
+/// What a credential is doing when it is let go.
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    BackingOff,
+    Idling,
+    Parking,
+    /// Half-way through an answer.
+    Receiving,
+    Requesting,
+}
+
+const EVERYTHING: [Doing; 5] = [
+    Doing::BackingOff,
+    Doing::Idling,
+    Doing::Parking,
+    Doing::Receiving,
+    Doing::Requesting,
+];
+
+impl Doing {
+    const fn mood(self) -> Mood {
+        match self {
+            Self::BackingOff => Mood::Down,
+            Self::Idling => Mood::Issues,
+            Self::Parking => Mood::Refuses,
+            Self::Receiving => Mood::Takes(ms(2_000)),
+            Self::Requesting => Mood::Hangs,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenth_of_a_second_after_the_last_handle_nothing_is_left_of_anything() {
+    for doing in EVERYTHING {
+        for waits in [false, true] {
+            let (auth, _clock) = start().await;
+            let issuer = Issuer::new(doing.mood());
+            let token = begin(&auth, &issuer).await;
+            pass(SECOND).await;
+            let waiting = waits.then(|| {
+                let token = token.clone();
+                tokio::spawn(async move { token.ready().await })
+            });
+            settle().await;
+            assert!(tasks() >= 3, "three actors and more: {doing:?}");
+            drop(auth);
+            // Whoever waits holds a handle, too.
+            if let Some(waiting) = waiting {
+                waiting.abort();
+            }
+            drop(token);
+            let asked = issuer.asked();
+            pass(ms(100)).await;
+            assert_eq!((tasks(), issuer.in_flight()), (0, 0), "{doing:?}");
+            pass(HOUR).await;
+            assert_eq!(issuer.asked(), asked, "{doing:?}: no timer was left");
+            assert!(!issuer.is_held(), "{doing:?}: the source was let go");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_one_credential_of_many_nothing_is_left_either() {
+    let (auth, _clock) = start().await;
+    let _other = begin(&auth, &Issuer::new(Mood::Issues)).await;
+    pass(SECOND).await;
+    let before = tasks();
+    for doing in EVERYTHING {
+        let issuer = Issuer::new(doing.mood());
+        let token = begin(&auth, &issuer).await;
+        pass(SECOND).await;
+        drop(token);
+        pass(ms(100)).await;
+        assert!(!issuer.is_held(), "{doing:?}: the source was let go");
+        assert_eq!(tasks(), before, "{doing:?}");
+    }
+    assert_eq!(auth.health().tokens.len(), 1);
+}
+
+/// Everything that an `Auth` has ever allocated is given back, whatever it was doing.
+#[test]
+fn no_memory_is_left_of_a_credential_or_of_the_runtime_it_ran_on() {
+    let live = |doing: Doing| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let (auth, _clock) = start().await;
+            let mut events = auth.events();
+            let issuer = Issuer::new(doing.mood());
+            let token = begin(&auth, &issuer).await;
+            pass(SECOND).await;
+            drop((auth, token));
+            pass(ms(100)).await;
+            told(&mut events).await;
+        });
+    };
+    for doing in EVERYTHING {
+        // The first time pays for what the process keeps.
+        live(doing);
+        let counted = allocation_counter::measure(|| live(doing));
+        assert!(counted.count_total > 100);
+        assert_eq!(counted.bytes_current, 0, "{doing:?}");
+    }
+}
+
+/// A handle that outlives the runtime has what it needs to say so, and nothing of the rest.
+#[tokio::test(start_paused = true)]
+async fn what_is_registered_after_the_end_is_not_kept() {
+    let (auth, _clock) = start().await;
+    auth.shutdown().await;
+    for _ in 0..3 {
+        let issuer = Issuer::new(Mood::Issues);
+        let credential = Credential::new("late", issuer.clone()).start(Start::Background);
+        let token = auth.token(credential).await.expect("a handle");
+        assert!(matches!(token.current(), Err(TokenError::Stopped)));
+        assert!(matches!(token.ready().await, Err(TokenError::Stopped)));
+        assert_eq!(issuer.asked(), 0);
+        drop(token);
+        assert!(!issuer.is_held());
+    }
+    assert!(auth.health().tokens.is_empty());
+}

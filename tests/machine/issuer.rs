@@ -1,7 +1,5 @@
 //! An issuer in the test's hand.
 
-use std::sync::{Arc, Weak};
-
 use midil_auth::Source;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -73,12 +71,6 @@ impl Issuer {
         self.0.asked.lock().len()
     }
 
-    /// How long after the first request each of the others came.
-    pub(crate) fn asked_at(&self) -> Vec<Duration> {
-        let asked = self.0.asked.lock();
-        asked.iter().map(|at| *at - asked[0]).collect()
-    }
-
     /// How long after one request the next came.
     pub(crate) fn gaps(&self) -> Vec<Duration> {
         let asked = self.0.asked.lock();
@@ -90,10 +82,9 @@ impl Issuer {
         self.0.in_flight.load(Ordering::SeqCst)
     }
 
-    /// Whether anybody still holds it, once the test has let go.
-    pub(crate) fn let_go(self) -> impl Fn() -> bool {
-        let left: Weak<Inner> = Arc::downgrade(&self.0);
-        move || left.strong_count() > 0
+    /// Whether anybody holds it but the test.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 }
 

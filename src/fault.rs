@@ -31,6 +31,8 @@ struct Fault {
 pub enum FetchErrorKind {
     /// No connection, or it broke.
     Connection,
+    /// A key set without keys: a mistake of the issuer's, or its way to revoke them all.
+    Empty,
     /// An answer that is not what the protocol says: HTML, truncated JSON, a member missing.
     Malformed,
     /// A source of the application's own failed.
@@ -57,6 +59,7 @@ impl FetchErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connection => "connection",
+            Self::Empty => "empty",
             Self::Malformed => "malformed",
             Self::Other => "other",
             Self::Panicked => "panicked",
@@ -113,6 +116,11 @@ impl FetchError {
             retry_after: None,
             cause: None,
         }))
+    }
+
+    /// A well-formed answer that cannot be used until somebody changes a setting.
+    pub(crate) fn misconfigured(message: impl AsRef<str>) -> Self {
+        Self::new(FetchErrorKind::Unusable, message).with(|fault| fault.permanent = true)
     }
 
     /// An OAuth 2.0 error response; `permanent` where the code says so.

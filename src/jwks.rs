@@ -5,10 +5,12 @@ mod algorithm;
 mod discovery;
 mod endpoint;
 mod key;
+mod limits;
 mod rotation;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -19,6 +21,7 @@ pub(crate) use discovery::Discovery;
 pub(crate) use endpoint::JwksEndpoint;
 pub(crate) use key::Key;
 pub use key::{SkipReason, SkippedKey};
+pub use limits::KeySetLimits;
 pub use rotation::RotationPolicy;
 
 use crate::fault::{FetchError, FetchErrorKind};
@@ -42,17 +45,21 @@ use crate::fault::{FetchError, FetchErrorKind};
 /// # Ok::<(), midil_auth::FetchError>(())
 /// ```
 pub struct KeySet {
+    /// Another for every set that was ever read.
+    id: u64,
     keys: Vec<Key>,
     by_kid: HashMap<Box<str>, Vec<usize>>,
     skipped: Vec<SkippedKey>,
-    pub(crate) origin: Option<Origin>,
+    /// The algorithms that the issuer's metadata declares.
+    declared: Option<AlgorithmSet>,
+    origin: Option<Origin>,
 }
 
 /// Where a set came from, for the next conditional request.
 #[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) url: Url,
-    pub(crate) etag: Option<http::HeaderValue>,
+struct Origin {
+    url: Url,
+    etag: Option<http::HeaderValue>,
 }
 
 #[derive(Deserialize)]
@@ -60,9 +67,6 @@ struct Document<'a> {
     #[serde(borrow)]
     keys: Vec<&'a RawValue>,
 }
-
-/// The most keys that a set may have.
-const MAX_KEYS: usize = 1_000;
 
 impl KeySet {
     /// Reads a JWK Set (RFC 7517 §5).
@@ -72,20 +76,33 @@ impl KeySet {
     /// [`FetchError`] when it is not JSON with an array `keys`, has more than 1,000 keys, or
     /// none of them can be used.
     pub fn from_json(json: &[u8]) -> Result<Self, FetchError> {
+        Self::read(json, KeySetLimits::new().keys)
+    }
+
+    fn read(json: &[u8], max_keys: usize) -> Result<Self, FetchError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let malformed = |what: &str| FetchError::new(FetchErrorKind::Malformed, what);
         let text = std::str::from_utf8(json).map_err(|_| malformed("the JWK Set is not UTF-8"))?;
         let document: Document<'_> = serde_json::from_str(text)
             .map_err(|_| malformed("not a JWK Set: no JSON object with an array `keys`"))?;
-        if document.keys.len() > MAX_KEYS {
+        if document.keys.len() > max_keys {
             return Err(FetchError::new(
                 FetchErrorKind::TooLarge,
-                format!("the JWK Set has more than {MAX_KEYS} keys"),
+                format!("the JWK Set has more than {max_keys} keys"),
+            ));
+        }
+        if document.keys.is_empty() {
+            return Err(FetchError::new(
+                FetchErrorKind::Empty,
+                "the JWK Set has no keys",
             ));
         }
         let mut set = Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             keys: Vec::with_capacity(document.keys.len()),
             by_kid: HashMap::with_capacity(document.keys.len()),
             skipped: Vec::new(),
+            declared: None,
             origin: None,
         };
         for jwk in document.keys {
@@ -145,6 +162,16 @@ impl KeySet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Tells this set from every other of the process.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The algorithms that the issuer declares; `None` where it says nothing.
+    pub(crate) const fn declared(&self) -> Option<AlgorithmSet> {
+        self.declared
     }
 
     /// The keys that a token with this header may be signed with: those of its `kid`, or all

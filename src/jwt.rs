@@ -5,17 +5,25 @@
 //! base64url, header, key, signature, claims.
 
 mod builder;
+mod cache;
 mod claims;
 mod compact;
+mod confirmation;
 mod error;
+mod issuers;
+mod jws;
 mod key_source;
 pub(crate) mod policy;
 pub(crate) mod profile;
+mod rules;
 mod verifier;
 
 pub use builder::VerifierBuilder;
 pub use claims::{Audience, Claims};
+pub use confirmation::Confirmation;
 pub use error::{Refusal, VerifyError};
+pub use issuers::Issuers;
+pub use jws::{Jws, JwsRules};
 pub use profile::{AccessToken, IdToken, Jwt, Profile};
 pub use verifier::Verifier;
 

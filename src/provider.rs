@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::AuthError;
-use crate::jwt::{Claims, Profile, Verifier};
+use crate::jwt::{Claims, Issuers, Profile, Verifier};
 use crate::oauth2::{AccessToken, AuthHeaders, TokenHandle};
 
 /// What the methods of the providers return: a boxed future, so that `dyn` works.
@@ -81,6 +81,12 @@ impl AuthnProvider for TokenHandle {
 }
 
 impl<P: Profile, C: Send + Sync + 'static> AuthzProvider for Verifier<P, C> {
+    fn verify<'a>(&'a self, token: &'a str) -> ProviderFuture<'a, Claims> {
+        Box::pin(async move { Ok(Self::verify(self, token).await?.erase()) })
+    }
+}
+
+impl<P: Profile, C: Send + Sync + 'static> AuthzProvider for Issuers<P, C> {
     fn verify<'a>(&'a self, token: &'a str) -> ProviderFuture<'a, Claims> {
         Box::pin(async move { Ok(Self::verify(self, token).await?.erase()) })
     }

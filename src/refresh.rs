@@ -10,10 +10,13 @@ pub(crate) mod address;
 pub(crate) mod agenda;
 pub(crate) mod backoff;
 mod endpoint;
+#[cfg(test)]
+pub(crate) mod generators;
 pub(crate) mod handle;
 pub(crate) mod lifecycle;
 pub(crate) mod source;
 mod task;
+mod timer;
 mod verdict;
 
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use std::time::Duration;
 
 use crate::clock::{Moment, Tick};
 use crate::event::{Cause, Change};
-use crate::fault::{ConfigError, FetchError};
+use crate::fault::{ConfigError, FetchError, FetchErrorKind};
 use backoff::Backoff;
 use lifecycle::{Pace, State};
 use source::Fetched;
@@ -93,9 +96,9 @@ impl RefreshPolicy {
     }
 
     /// The least time between the beginnings of two scheduled fetches, however short-lived the
-    /// value is.
+    /// value is. A value that lives longer than twice this is never kept waiting by it.
     ///
-    /// From 10 ms to 1 h. Defaults to 1 s.
+    /// From 10 ms to 1 s. Defaults to 1 s.
     #[must_use]
     pub const fn min_interval(mut self, interval: Duration) -> Self {
         self.pace.min_interval = interval;
@@ -165,6 +168,7 @@ impl RefreshPolicy {
     ///
     /// [`ConfigError`] names the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        const SECOND: Duration = Duration::from_secs(1);
         const HOUR: Duration = Duration::from_secs(3600);
         const DAY: Duration = Duration::from_secs(24 * 3600);
         const LEAST: Duration = Duration::from_millis(10);
@@ -175,7 +179,7 @@ impl RefreshPolicy {
             Duration::from_millis(1),
             HOUR / 6,
         )?;
-        within("min_interval", pace.min_interval, LEAST, HOUR)?;
+        within("min_interval", pace.min_interval, LEAST, SECOND)?;
         within("demand_floor", pace.demand_floor, LEAST, HOUR)?;
         within("retry base", pace.retry.base, LEAST, HOUR)?;
         within("retry max", pace.retry.max, pace.retry.base, HOUR)?;
@@ -236,15 +240,28 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
+    /// The same, but ending no later than `end`.
+    pub(crate) fn until(self, end: Tick) -> Self {
+        let mut shortened = self;
+        shortened.usable_until.tick = self.usable_until.tick.min(end);
+        shortened
+    }
+
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
         now.tick < self.usable_until.tick && now.wall < self.usable_until.wall
+    }
+
+    /// How long it may still be used.
+    pub(crate) fn left(&self, now: Moment) -> Duration {
+        let tick = self.usable_until.tick.since(now.tick);
+        self.usable_until.wall.since(now.wall).min(tick)
     }
 }
 
 /// A kind of value that the machine keeps fresh.
 pub(crate) trait Resource: Send + Sync + Sized + 'static {
     /// What the kind adds to [`RefreshPolicy`].
-    type Policy: Send + Sync + 'static;
+    type Policy: PartialEq + Send + Sync + 'static;
 
     /// How the actor of this kind is called in events and logs.
     const ACTOR: crate::event::Actor;
@@ -265,6 +282,12 @@ pub(crate) trait Resource: Send + Sync + Sized + 'static {
         refresh: &RefreshPolicy,
         fetched: Asked,
     ) -> Result<Freshness, FetchError>;
+
+    /// How long the value in service may still be used where `error` says that the issuer has
+    /// taken it back. Defaults to as long as before.
+    fn withdrawn(_policy: &Self::Policy, _error: &FetchError) -> Option<Duration> {
+        None
+    }
 
     /// What subscribers learn when `self` replaces `previous`; `None` where nothing changed.
     fn change(
@@ -324,6 +347,18 @@ impl<T> Snapshot<T> {
         self.value
             .as_ref()
             .filter(|_| self.freshness.is_usable(now))
+    }
+
+    /// Until when the endpoint has asked to be left alone.
+    pub(crate) fn throttled_until(&self) -> Option<Tick> {
+        let error = self.error.as_ref()?;
+        let throttled = error.kind() == FetchErrorKind::Throttled;
+        // A refusal is probed more slowly than the endpoint asked for.
+        let asked = error.retry_after_hint().is_some() && error.is_transient();
+        match self.state {
+            State::Waiting { until, .. } if throttled || asked => Some(until),
+            _ => None,
+        }
     }
 
     /// Whether the machine has stopped trying for the time being, so that waiting is in vain.

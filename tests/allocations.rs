@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use midil_auth::jwks::{Algorithm, KeySet};
+use midil_auth::jwt::VerifierBuilder;
 use midil_auth::oauth2::{AccessToken, Credential};
 use midil_auth::testing::{SigningKey, SourceFn, TestClock};
 use midil_auth::{Auth, Fetched, Verifier};
@@ -36,24 +37,59 @@ async fn reading_the_current_token_allocates_nothing_and_tells_no_actor() {
 }
 
 #[test]
-fn verifying_a_token_allocates_little() {
+fn verifying_a_token_allocates_twice_and_not_at_all_when_it_comes_again() {
+    let key = SigningKey::generate(Algorithm::RS256, "kid");
+    let set = json!({"keys": [key.jwk()]}).to_string();
+    let rules = || {
+        Verifier::builder("https://idp.example.test")
+            .audience("orders")
+            .require_scope("b")
+            .require_any_group(["z", "y"])
+    };
+    let build = |rules: VerifierBuilder| {
+        rules
+            .fixed_with_clock(
+                KeySet::from_json(set.as_bytes()).expect("a set"),
+                TestClock::fixed(NOW).clock(),
+            )
+            .expect("a verifier")
+    };
+    let token = key.token(&json!({
+        "iss": "https://idp.example.test", "aud": ["billing", "orders"], "sub": "ada",
+        "client_id": "c", "scope": "a b c", "iat": NOW, "exp": NOW + 60, "jti": "1",
+        "groups": ["x", "y"],
+    }));
+    let verifier = build(rules());
+    drop(verifier.try_verify(&token).expect("accepted"));
+    // The payload, and the claims that point into it.
+    let accepted = measure(|| drop(verifier.try_verify(&token).expect("accepted")));
+    assert!(accepted.count_total <= 2, "{accepted:?}");
+
+    let remembering = build(rules().cache(8));
+    drop(remembering.try_verify(&token).expect("accepted"));
+    let again = measure(|| drop(remembering.try_verify(&token).expect("accepted")));
+    assert_eq!(again.count_total, 0);
+}
+
+#[test]
+fn refusing_what_never_was_a_token_allocates_nothing() {
     let key = SigningKey::generate(Algorithm::ES256, "kid");
     let set = json!({"keys": [key.jwk()]}).to_string();
     let verifier = Verifier::builder("https://idp.example.test")
         .audience("orders")
-        .fixed_with_clock(
-            KeySet::from_json(set.as_bytes()).expect("a set"),
-            TestClock::fixed(NOW).clock(),
-        )
+        .fixed(KeySet::from_json(set.as_bytes()).expect("a set"))
         .expect("a verifier");
-    let token = key.token(&json!({
-        "iss": "https://idp.example.test", "aud": "orders", "sub": "ada", "client_id": "c",
-        "scope": "a b c", "iat": NOW, "exp": NOW + 60, "jti": "1", "groups": ["x", "y"],
-    }));
-    drop(verifier.try_verify(&token).expect("accepted"));
-    let accepted = measure(|| drop(verifier.try_verify(&token).expect("accepted")));
-    assert!(accepted.count_total <= 8, "{accepted:?}");
-    let garbage = "x".repeat(20_000);
-    let refused = measure(|| drop(verifier.try_verify(&garbage).expect_err("too large")));
-    assert_eq!(refused.count_total, 0);
+    let header = |header: serde_json::Value| key.token_with_header(&header, &json!({}));
+    for garbage in [
+        "x".repeat(20_000),
+        ".".repeat(10_000),
+        "a.b.c".to_owned(),
+        header(json!({"alg": "none"})),
+        header(json!({"alg": "RS256", "kid": "kid"})),
+        header(json!({"alg": "ES256", "kid": "kid", "crit": ["x"]})),
+        format!("{}x", key.token(&json!({}))),
+    ] {
+        let refused = measure(|| drop(verifier.try_verify(&garbage).expect_err("garbage")));
+        assert_eq!(refused.count_total, 0, "{garbage:.40}");
+    }
 }

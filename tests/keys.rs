@@ -438,13 +438,13 @@ fn what_is_not_a_set_is_an_error() {
 /// T26: a set without a usable key never is one.
 #[test]
 fn a_set_without_a_usable_key_is_an_error() {
-    for text in [
-        r#"{"keys":[]}"#,
-        r#"{"keys":[null]}"#,
-        r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#,
+    for (text, kind) in [
+        (r#"{"keys":[]}"#, "empty"),
+        (r#"{"keys":[null]}"#, "unusable"),
+        (r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#, "unusable"),
     ] {
         let error = KeySet::from_json(text.as_bytes()).expect_err(text);
-        assert_eq!(error.as_str(), "unusable");
+        assert_eq!(error.as_str(), kind, "{text}");
     }
 }
 

@@ -55,10 +55,10 @@ fn brisk() -> RefreshPolicy {
         .jitter(0.0)
 }
 
-/// Refreshes after a tenth of the lifetime and uses the token to its end.
+/// Refreshes as early as may be and uses the token to its end.
 fn early() -> LifetimePolicy {
     LifetimePolicy::default()
-        .refresh_at(0.1)
+        .refresh_at(0.65)
         .margin(Duration::ZERO)
 }
 
@@ -66,12 +66,6 @@ fn orders(token_url: impl Into<String>) -> ClientCredentials {
     ClientCredentials::new(token_url, "orders", "s3cr3t")
         .refresh(brisk())
         .lifetime(early())
-}
-
-/// An issuer whose tokens are refreshed after 600 ms and good for 6 s.
-async fn short_lived() -> TestIssuer {
-    let issuer = TestIssuer::builder().lifetime(Duration::from_secs(6));
-    issuer.start().await.expect("an issuer")
 }
 
 /// An issuer that knows one client.
@@ -169,15 +163,14 @@ fn ask_for_another(token: &TokenHandle, rejected: &Arc<AccessToken>) {
     tokio::spawn(async move { token.renew(&rejected).await });
 }
 
-/// A fault delays the first token, then meets a scheduled refresh: each time it is told as what
-/// it is, costs no reader anything, and is over by itself when it is over.
+/// A fault delays the first token, then meets the next: each time it is told as what it is, costs
+/// no reader anything, and is over by itself when it is over.
 async fn is_survived(fault: Fault, kind: &str) -> FetchError {
     let mut policy = brisk();
     if matches!(fault, Fault::Hang | Fault::Drip) {
         policy = policy.fetch_timeout(ms(250));
     }
-    let issuer = short_lived().await;
-    let auth = auth().await;
+    let (issuer, auth) = (an_issuer().await, auth().await);
     let mut events = auth.events();
 
     issuer.fail_next(Endpoint::Token, 2, fault.clone());
@@ -190,6 +183,7 @@ async fn is_survived(fault: Fault, kind: &str) -> FetchError {
 
     issuer.fail(Endpoint::Token, fault);
     let (first, reader) = (current(&token), Reader::of(&token));
+    ask_for_another(&token, &first);
     failure(&mut events, kind, true).await;
     let error = failure(&mut events, kind, true).await;
     assert_eq!(token.status().state, TokenState::Degraded);
@@ -296,7 +290,7 @@ async fn front(behind: watch::Receiver<String>) -> String {
 
 #[tokio::test]
 async fn an_issuer_that_dies_in_the_middle_of_a_refresh_is_survived() {
-    let issuer = short_lived().await;
+    let issuer = an_issuer().await;
     let (switch, behind) = watch::channel(issuer.url().to_owned());
     let auth = auth().await;
     let mut events = auth.events();
@@ -304,6 +298,7 @@ async fn an_issuer_that_dies_in_the_middle_of_a_refresh_is_survived() {
     let token = token.expect("a token");
     let (first, reader) = (current(&token), Reader::of(&token));
     issuer.fail(Endpoint::Token, Fault::Hang);
+    ask_for_another(&token, &first);
     let asked = async {
         while issuer.counts().token < 2 {
             tokio::time::sleep(ms(5)).await;

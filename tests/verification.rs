@@ -13,6 +13,8 @@ mod building;
 mod claims;
 #[path = "verification/compact.rs"]
 mod compact;
+#[path = "verification/jws.rs"]
+mod jws;
 #[path = "verification/profiles.rs"]
 mod profiles;
 #[path = "verification/robustness.rs"]

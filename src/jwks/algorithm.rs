@@ -56,6 +56,17 @@ impl Algorithm {
         }
     }
 
+    /// The algorithm under every name it has: `EdDSA` with an Ed25519 key and `Ed25519` are one
+    /// (RFC 9864 §2.2).
+    pub(crate) fn synonyms(self) -> impl Iterator<Item = Self> {
+        let other = match self {
+            Self::EdDSA => Some(Self::Ed25519),
+            Self::Ed25519 => Some(Self::EdDSA),
+            _ => None,
+        };
+        std::iter::once(self).chain(other)
+    }
+
     /// The algorithm of that exact name; `None` for every other spelling.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -6,19 +6,22 @@ use http::{Method, header};
 use serde::Deserialize;
 use url::Url;
 
-use super::KeySet;
-use super::endpoint::{JwksEndpoint, MAX_BODY, ok};
-use crate::clock::Clock;
+use super::endpoint::{JwksEndpoint, ok};
+use super::{Algorithm, AlgorithmSet, KeySet};
 use crate::fault::{FetchError, FetchErrorKind};
 use crate::refresh::source::{Fetched, Source};
 use crate::transport::{self, Transport};
 
+/// The most that is read of a metadata document, in bytes.
+const MAX_BODY: usize = 512 * 1024;
+
 /// Fetches the issuer's metadata and then the key set it names, both with every refresh.
 pub(crate) struct Discovery {
-    issuer: String,
-    document: Url,
-    transport: Transport,
-    clock: Clock,
+    pub(crate) issuer: String,
+    /// Where the keys must be; `None` for wherever the document says.
+    pub(crate) only_host: Option<Url>,
+    /// The metadata document, fetched as key sets are.
+    pub(crate) document: JwksEndpoint,
 }
 
 /// What is used of a metadata document.
@@ -26,6 +29,7 @@ pub(crate) struct Discovery {
 struct Metadata {
     issuer: String,
     jwks_uri: String,
+    id_token_signing_alg_values_supported: Option<Vec<String>>,
 }
 
 impl Metadata {
@@ -42,50 +46,57 @@ impl Metadata {
         })?;
         // OpenID Connect Discovery §4.3, RFC 8414 §3.3: identical, to the last slash.
         if metadata.issuer != issuer {
-            return Err(FetchError::new(
-                FetchErrorKind::Unusable,
-                format!(
-                    "the discovery document is of issuer {}, not of {issuer}",
-                    metadata.issuer
-                ),
-            ));
+            return Err(FetchError::misconfigured(format!(
+                "the discovery document is of issuer {}, not of {issuer}",
+                metadata.issuer
+            )));
         }
         Ok(metadata)
     }
 
     /// Where the key set is.
-    fn key_set_url(&self) -> Result<Url, FetchError> {
-        transport::endpoint("jwks_uri", &self.jwks_uri).map_err(|error| {
-            FetchError::new(
-                FetchErrorKind::Unusable,
-                format!("the discovery document's {error}"),
-            )
-        })
+    fn key_set_url(&self, only_host: Option<&Url>) -> Result<Url, FetchError> {
+        let url = transport::endpoint("jwks_uri", &self.jwks_uri).map_err(|error| {
+            FetchError::misconfigured(format!("the discovery document's {error}"))
+        })?;
+        match only_host {
+            Some(issuer) if issuer.origin() != url.origin() => Err(FetchError::misconfigured(
+                "the discovery document's jwks_uri is not on the issuer's host",
+            )),
+            _ => Ok(url),
+        }
+    }
+
+    /// The algorithms that the issuer says it signs with; `None` where it says nothing.
+    fn declared(&self) -> Result<Option<AlgorithmSet>, FetchError> {
+        let Some(names) = &self.id_token_signing_alg_values_supported else {
+            return Ok(None);
+        };
+        let known: AlgorithmSet = names
+            .iter()
+            .filter_map(|name| Algorithm::from_name(name))
+            .flat_map(Algorithm::synonyms)
+            .collect();
+        if known.is_empty() {
+            return Err(FetchError::misconfigured(
+                "the discovery document declares no algorithm that a key set can verify; if the \
+                 issuer signs with others, give jwks_url() instead",
+            ));
+        }
+        Ok(Some(known))
     }
 }
 
 impl Discovery {
-    pub(crate) const fn new(
-        issuer: String,
-        document: Url,
-        transport: Transport,
-        clock: Clock,
-    ) -> Self {
-        Self {
-            issuer,
-            document,
-            transport,
-            clock,
-        }
-    }
-
     async fn metadata(&self) -> Result<Metadata, FetchError> {
         let request = self
+            .document
             .transport
-            .request(Method::GET, &self.document)
+            .request(Method::GET, &self.document.url)
             .header(header::ACCEPT, "application/json");
         let answer = Transport::send(request, MAX_BODY).await?;
-        let body = ok(&answer, "the discovery endpoint", self.clock.wall())?;
+        let now = self.document.clock.wall();
+        let body = ok(&answer, "the discovery endpoint", now)?;
         Metadata::read(body, &self.issuer)
     }
 }
@@ -94,16 +105,20 @@ impl Discovery {
 impl Discovery {
     /// All that is done with a metadata document, for the fuzzers.
     pub(crate) fn parse(body: &[u8], issuer: &str) -> Result<Url, FetchError> {
-        Metadata::read(body, issuer)?.key_set_url()
+        let metadata = Metadata::read(body, issuer)?;
+        metadata.declared()?;
+        metadata.key_set_url(None)
     }
 }
 
 impl Source<KeySet> for Discovery {
     async fn fetch(&self, in_service: Option<Arc<KeySet>>) -> Result<Fetched<KeySet>, FetchError> {
         let metadata = self.metadata().await?;
-        let url = metadata.key_set_url()?;
-        let keys = JwksEndpoint::new(url, self.transport.clone(), self.clock.clone());
-        keys.fetch(in_service).await
+        let keys = JwksEndpoint {
+            url: metadata.key_set_url(self.only_host.as_ref())?,
+            ..self.document.clone()
+        };
+        keys.fetch_declared(in_service, metadata.declared()?).await
     }
 }
 

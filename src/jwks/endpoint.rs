@@ -6,39 +6,41 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use url::Url;
 
-use super::{KeySet, Origin};
+use super::{AlgorithmSet, KeySet, KeySetLimits, Origin};
 use crate::clock::{Clock, Wall};
 use crate::fault::{FetchError, FetchErrorKind};
 use crate::refresh::source::{Fetched, Source};
 use crate::transport::{self, Response, Transport};
 
-/// The most that is read of a key set or a metadata document, in bytes.
-pub(super) const MAX_BODY: usize = 512 * 1024;
-
 /// Fetches a key set from a fixed URL, conditionally where the server gave an `ETag`.
+#[derive(Clone)]
 pub(crate) struct JwksEndpoint {
-    pub(super) url: Url,
-    pub(super) transport: Transport,
-    pub(super) clock: Clock,
-}
-
-impl JwksEndpoint {
-    pub(crate) const fn new(url: Url, transport: Transport, clock: Clock) -> Self {
-        Self {
-            url,
-            transport,
-            clock,
-        }
-    }
+    pub(crate) url: Url,
+    pub(crate) limits: KeySetLimits,
+    pub(crate) transport: Transport,
+    pub(crate) clock: Clock,
 }
 
 impl Source<KeySet> for JwksEndpoint {
     async fn fetch(&self, in_service: Option<Arc<KeySet>>) -> Result<Fetched<KeySet>, FetchError> {
+        self.fetch_declared(in_service, None).await
+    }
+}
+
+impl JwksEndpoint {
+    /// Fetches the key set whose issuer declares these algorithms.
+    pub(super) async fn fetch_declared(
+        &self,
+        in_service: Option<Arc<KeySet>>,
+        declared: Option<AlgorithmSet>,
+    ) -> Result<Fetched<KeySet>, FetchError> {
         let mut request = self
             .transport
             .request(Method::GET, &self.url)
             .header(header::ACCEPT, "application/jwk-set+json, application/json");
-        let origin = in_service.as_ref().and_then(|set| set.origin.as_ref());
+        // A set that was fetched under another declaration is not the same set.
+        let same = in_service.as_ref().filter(|set| set.declared() == declared);
+        let origin = same.and_then(|set| set.origin.as_ref());
         let known = origin
             .filter(|origin| origin.url == self.url)
             .and_then(|o| o.etag.clone());
@@ -46,13 +48,14 @@ impl Source<KeySet> for JwksEndpoint {
         if let Some(etag) = known {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
-        let answer = Transport::send(request, MAX_BODY).await?;
+        let answer = Transport::send(request, self.limits.bytes).await?;
         let hint = fresh_for(&answer.headers, self.clock.wall());
         if conditional && answer.status == StatusCode::NOT_MODIFIED {
             return Ok(Fetched::unchanged().fresh_for(hint));
         }
         let body = ok(&answer, "the key set endpoint", self.clock.wall())?;
-        let mut set = KeySet::from_json(body)?;
+        let mut set = KeySet::read(body, self.limits.keys)?;
+        set.declared = declared;
         set.origin = Some(Origin {
             url: self.url.clone(),
             etag: answer.headers.get(header::ETAG).cloned(),

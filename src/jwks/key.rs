@@ -163,7 +163,7 @@ impl Key {
         };
         let mut prepared = Vec::new();
         for &algorithm in material.algorithms() {
-            if named.is_none_or(|named| same_operation(named, algorithm)) {
+            if named.is_none_or(|named| named.synonyms().any(|name| name == algorithm)) {
                 prepared.push((algorithm, material.prepare(algorithm)?));
             }
         }
@@ -215,15 +215,6 @@ fn for_verification(jwk: &Jwk<'_>) -> Result<(), SkipReason> {
     } else {
         Err(SkipReason::Use)
     }
-}
-
-/// `EdDSA` with an Ed25519 key and `Ed25519` are two names of one algorithm (RFC 9864 §2.2).
-fn same_operation(a: Algorithm, b: Algorithm) -> bool {
-    let plain = |algorithm| match algorithm {
-        Algorithm::Ed25519 => Algorithm::EdDSA,
-        other => other,
-    };
-    plain(a) == plain(b)
 }
 
 /// The key material itself.
@@ -291,7 +282,7 @@ impl Material {
             return Err(SkipReason::Unsupported);
         }
         let x = bytes(jwk.x)?;
-        if x.len() != signature::ED25519_PUBLIC_KEY_LEN {
+        if x.len() != signature::ED25519_PUBLIC_KEY_LEN || is_of_small_order(&x) {
             return Err(SkipReason::Material);
         }
         Ok(Self::Ed25519 { x })
@@ -349,6 +340,42 @@ impl Material {
         fingerprint
     }
 }
+
+/// Whether an Ed25519 point has an order of 8 or less: anybody can sign for such a key. There are
+/// seven such values of y, non-canonical ones included.
+fn is_of_small_order(point: &[u8]) -> bool {
+    const P: [u8; 31] = [0xff; 31];
+    let Some((&top, low)) = point.split_last() else {
+        return false;
+    };
+    let Some((&first, middle)) = low.split_first() else {
+        return false;
+    };
+    // The top bit is the sign of x, which does not matter.
+    match top & 0x7f {
+        0 if middle.iter().all(|&byte| byte == 0) => first <= 1,
+        // p − 1, p and p + 1, with p = 2²⁵⁵ − 19.
+        0x7f if middle == &P[1..] => (0xec..=0xee).contains(&first),
+        masked => ORDER_8.iter().any(|y| {
+            y.split_last()
+                .is_some_and(|(&t, l)| t == masked && l == low)
+        }),
+    }
+}
+
+/// The two values of y of the points of order 8.
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
 
 /// A member of unpadded, canonical base64url.
 fn bytes(value: Option<Value<'_>>) -> Result<Vec<u8>, SkipReason> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::KeySet;
 use crate::clock::{Moment, Wall};
 use crate::event::{Actor, Change};
-use crate::fault::{ConfigError, FetchError};
+use crate::fault::{ConfigError, FetchError, FetchErrorKind};
 use crate::refresh::{Asked, Freshness, RefreshPolicy, Resource, within};
 
 /// How often a key set is fetched and how long it is trusted without.
@@ -26,20 +26,28 @@ pub struct RotationPolicy {
     least: Duration,
     most: Duration,
     max_stale: Duration,
+    obey_empty_after: Option<Duration>,
 }
 
 impl Default for RotationPolicy {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RotationPolicy {
+    /// The defaults.
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             interval: Duration::from_secs(300),
             least: Duration::from_secs(60),
             most: Duration::from_secs(3600),
             max_stale: Duration::from_secs(24 * 3600),
+            obey_empty_after: None,
         }
     }
-}
 
-impl RotationPolicy {
     /// The time between two scheduled fetches where the server gives no hint.
     ///
     /// From 10 ms to 24 h. Defaults to 5 min.
@@ -69,6 +77,20 @@ impl RotationPolicy {
         self
     }
 
+    /// How long after the first honest answer without any keys (status 200, `{"keys":[]}`) the
+    /// keys in service are given up. A good set in between ends the countdown.
+    ///
+    /// An emptied set is nearly always a mistake of the issuer's, and obeying it refuses every
+    /// token; it can also be its way to revoke all keys at once. Verification then fails closed
+    /// with `KeysUnavailable`.
+    ///
+    /// To `max_stale`; zero obeys at once. Defaults to not before `max_stale`.
+    #[must_use]
+    pub const fn obey_empty_after(mut self, after: Duration) -> Self {
+        self.obey_empty_after = Some(after);
+        self
+    }
+
     /// Checks that every setting is in its range and none contradicts another.
     ///
     /// # Errors
@@ -85,6 +107,12 @@ impl RotationPolicy {
             self.max_stale,
             self.interval.max(self.least),
             DAY * 30,
+        )?;
+        within(
+            "obey_empty_after",
+            self.obey_empty_after.unwrap_or_default(),
+            Duration::ZERO,
+            self.max_stale,
         )
     }
 
@@ -129,6 +157,11 @@ impl Resource for KeySet {
         asked: Asked,
     ) -> Result<Freshness, FetchError> {
         Ok(policy.plan(refresh, asked))
+    }
+
+    fn withdrawn(policy: &RotationPolicy, error: &FetchError) -> Option<Duration> {
+        let empty = error.kind() == FetchErrorKind::Empty;
+        policy.obey_empty_after.filter(|_| empty)
     }
 
     fn change(&self, previous: Option<&Self>, _: &Freshness, asked: Asked) -> Option<Change> {

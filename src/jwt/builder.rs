@@ -1,5 +1,7 @@
 //! How a verifier is built: by saying whose tokens, for whom, and with which keys.
 
+mod keys;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -7,22 +9,24 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use self::keys::KeySettings;
+use super::cache::Cache;
 use super::claims::Claims;
 use super::error::Refusal;
+use super::jws::JwsRules;
 use super::key_source::KeySource;
 use super::policy::{Needs, Policy, Recipient, Types};
 use super::profile::{AccessToken, IdToken, Jwt, Profile};
-use super::verifier::{Check, Keys, Rules, Verifier};
+use super::rules::{Check, Deny, Rules};
+use super::verifier::{Demands, Verifier};
 use crate::clock::Clock;
 use crate::fault::ConfigError;
-use crate::jwks::{Algorithm, AlgorithmSet, KeySet, RotationPolicy};
+use crate::jwks::{Algorithm, KeySet};
 use crate::refresh::address::Registration;
-use crate::refresh::source::Source;
-use crate::refresh::{RefreshPolicy, Start};
 use crate::transport::Transport;
 
-/// The largest token, in bytes, unless the builder says otherwise.
-const MAX_TOKEN: usize = 16 * 1024;
+/// The most tokens that a verifier remembers.
+const MAX_CACHE: usize = 1_000_000;
 
 /// Builds a [`Verifier`]. Refuses to without an issuer and an explicit answer to "for whom".
 ///
@@ -47,16 +51,12 @@ const MAX_TOKEN: usize = 16 * 1024;
 pub struct VerifierBuilder<P = Jwt, C = ()> {
     name: Option<String>,
     policy: Policy,
-    algorithms: AlgorithmSet,
-    max_token: usize,
-    source: KeySource,
-    rotation: RotationPolicy,
-    refresh: RefreshPolicy,
-    start: Start,
-    unknown_key_wait: Duration,
-    try_ambiguous: bool,
+    jws: JwsRules,
+    keys: KeySettings,
     parse: fn(&Claims<P>) -> Result<C, serde_json::Error>,
     checks: Vec<Check<P, C>>,
+    deny: Vec<Deny<P, C>>,
+    cache: Option<Cache<P, C>>,
     contradiction: Option<ConfigError>,
     profile: PhantomData<fn() -> P>,
 }
@@ -66,44 +66,52 @@ impl<P: Profile> VerifierBuilder<P> {
         Self {
             name: None,
             policy,
-            algorithms: AlgorithmSet::ALL,
-            max_token: MAX_TOKEN,
-            source,
-            rotation: RotationPolicy::default(),
-            refresh: RefreshPolicy::for_keys(),
-            start: Start::Wait,
-            unknown_key_wait: Duration::from_secs(1),
-            try_ambiguous: false,
+            jws: JwsRules::new(),
+            keys: KeySettings::new(source),
             parse: |_| Ok(()),
             checks: Vec::new(),
+            deny: Vec::new(),
+            cache: None,
             contradiction: None,
             profile: PhantomData,
         }
     }
 
     /// Reads the claims also into a type of your own; a token whose claims do not fit it is
-    /// refused. To be called before [`check`](Self::check).
+    /// refused. To be called before [`check`](Self::check), [`deny`](Self::deny) and
+    /// [`cache`](Self::cache).
     pub fn claims<C: DeserializeOwned + Send + Sync + 'static>(self) -> VerifierBuilder<P, C> {
-        let contradiction = (!self.checks.is_empty()).then(|| {
+        self.turned("claims", |claims| claims.deserialize(), |_| {})
+    }
+
+    /// The same settings for another kind of token or another type of claims.
+    fn turned<Q: Profile, C>(
+        self,
+        setting: &'static str,
+        parse: fn(&Claims<Q>) -> Result<C, serde_json::Error>,
+        change: impl FnOnce(&mut Policy),
+    ) -> VerifierBuilder<Q, C> {
+        // These take the claims of one kind of token; to drop a check would let others in.
+        let asked = !self.checks.is_empty() || !self.deny.is_empty() || self.cache.is_some();
+        let contradiction = asked.then(|| {
             ConfigError::new(
-                "claims",
-                "is set after a check",
-                "call claims() before check()",
+                setting,
+                "is set too late",
+                "say what kind of token it is, and what its claims are read into, before \
+                 check(), deny() and cache()",
             )
         });
+        let mut policy = self.policy;
+        change(&mut policy);
         VerifierBuilder {
             name: self.name,
-            policy: self.policy,
-            algorithms: self.algorithms,
-            max_token: self.max_token,
-            source: self.source,
-            rotation: self.rotation,
-            refresh: self.refresh,
-            start: self.start,
-            unknown_key_wait: self.unknown_key_wait,
-            try_ambiguous: self.try_ambiguous,
-            parse: |claims| claims.deserialize(),
+            policy,
+            jws: self.jws,
+            keys: self.keys,
+            parse,
             checks: Vec::new(),
+            deny: Vec::new(),
+            cache: None,
             contradiction: self.contradiction.or(contradiction),
             profile: PhantomData,
         }
@@ -112,57 +120,48 @@ impl<P: Profile> VerifierBuilder<P> {
 
 impl VerifierBuilder {
     pub(super) fn new(issuer: String) -> Self {
-        Self::with_policy(Policy::new(issuer), KeySource::Discover { document: None })
+        Self::with_policy(Policy::new(issuer), KeySource::discovered())
     }
 
-    /// Takes only access tokens as RFC 9068 defines them: `typ` is `at+jwt`, and `aud`, `sub`,
-    /// `client_id`, `iat` and `jti` are there.
-    /// To be called before [`check`](Self::check).
+    /// Takes only access tokens as RFC 9068 defines them: `typ` is `at+jwt`, and `aud`, `exp`,
+    /// `sub`, `client_id`, `iat` and `jti` are there.
+    /// To be called before [`check`](Self::check), [`deny`](Self::deny) and
+    /// [`cache`](Self::cache).
     pub fn rfc9068(self) -> VerifierBuilder<AccessToken> {
-        self.profiled("rfc9068", |policy| {
-            policy.types = Types::Required(vec!["at+jwt".to_owned()]);
-            policy.required = &["aud", "sub", "client_id", "iat", "jti"];
-        })
+        self.turned(
+            "rfc9068",
+            |_| Ok(()),
+            |policy| {
+                policy.types = Types::Required(vec!["at+jwt".to_owned()]);
+                policy.required = &["aud", "exp", "sub", "client_id", "iat", "jti"];
+            },
+        )
     }
 
     /// Takes only ID tokens (OpenID Connect Core §3.1.3.7): `typ` is absent or `JWT`, `aud`,
-    /// `sub` and `iat` are there, and `azp`, if there, is one of the audiences given here.
-    /// To be called before [`check`](Self::check).
+    /// `exp`, `sub` and `iat` are there, and every audience, as well as `azp` if there, is one of
+    /// those given here.
+    /// To be called before [`check`](Self::check), [`deny`](Self::deny) and
+    /// [`cache`](Self::cache).
     pub fn id_token(self) -> VerifierBuilder<IdToken> {
-        self.profiled("id_token", |policy| {
-            policy.types = Types::Optional(vec!["JWT".to_owned()]);
-            policy.required = &["aud", "sub", "iat"];
-            policy.party_is_audience = true;
-        })
+        self.turned(
+            "id_token",
+            |_| Ok(()),
+            |policy| {
+                policy.types = Types::Optional(vec!["JWT".to_owned()]);
+                policy.required = &["aud", "exp", "sub", "iat"];
+                policy.nobody_else = true;
+            },
+        )
     }
+}
 
-    fn profiled<P: Profile>(
-        self,
-        profile: &'static str,
-        change: impl FnOnce(&mut Policy),
-    ) -> VerifierBuilder<P> {
-        // A check takes the claims of one kind of token; to drop it would let others in.
-        let contradiction = (!self.checks.is_empty()).then(|| {
-            ConfigError::new(
-                profile,
-                "is set after a check",
-                "say what kind of token it is before check()",
-            )
-        });
-        let mut policy = self.policy;
-        change(&mut policy);
-        VerifierBuilder {
-            name: self.name,
-            algorithms: self.algorithms,
-            max_token: self.max_token,
-            rotation: self.rotation,
-            refresh: self.refresh,
-            start: self.start,
-            unknown_key_wait: self.unknown_key_wait,
-            try_ambiguous: self.try_ambiguous,
-            contradiction: self.contradiction.or(contradiction),
-            ..VerifierBuilder::with_policy(policy, self.source)
-        }
+impl<C: Send + Sync + 'static> VerifierBuilder<Jwt, C> {
+    /// The `typ` that is demanded. Defaults to none, `JWT` or `at+jwt`. The other kinds of token
+    /// have a type of their own.
+    pub fn typ(mut self, typ: impl Into<String>) -> Self {
+        self.policy.types = Types::Required(vec![typ.into()]);
+        self
     }
 }
 
@@ -176,27 +175,6 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
     /// Another exact `iss` under which the same issuer is known. Defaults to none.
     pub fn issuer_alias(mut self, issuer: impl Into<String>) -> Self {
         self.policy.issuers.push(issuer.into());
-        self
-    }
-
-    /// Fetches the keys from this URL instead of discovering it.
-    pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
-        self.source = KeySource::Url(url.into());
-        self
-    }
-
-    /// Discovers the key set from this metadata document instead of
-    /// `<issuer>/.well-known/openid-configuration`, such as the one of RFC 8414.
-    pub fn discovery_url(mut self, url: impl Into<String>) -> Self {
-        self.source = KeySource::Discover {
-            document: Some(url.into()),
-        };
-        self
-    }
-
-    /// Takes the keys from a source of your own.
-    pub fn key_source(mut self, source: impl Source<KeySet>) -> Self {
-        self.source = KeySource::Custom(Arc::new(source));
         self
     }
 
@@ -244,13 +222,7 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
     /// The algorithms that are allowed (RFC 8725 §3.1). Defaults to every asymmetric one, each
     /// only with a key that is for it.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        self.algorithms = algorithms.into_iter().collect();
-        self
-    }
-
-    /// The `typ` that is demanded. Defaults to none, `JWT` or `at+jwt`.
-    pub fn typ(mut self, typ: impl Into<String>) -> Self {
-        self.policy.types = Types::Required(vec![typ.into()]);
+        self.jws = self.jws.algorithms(algorithms);
         self
     }
 
@@ -345,43 +317,74 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
         self
     }
 
-    /// Tries every key that fits where several have the token's `kid`, instead of refusing.
+    /// Tries every key that fits where several have the token's `kid`, sixteen at most, instead
+    /// of refusing.
     pub const fn try_ambiguous_keys(mut self) -> Self {
-        self.try_ambiguous = true;
+        self.jws = self.jws.try_ambiguous_keys();
+        self
+    }
+
+    /// Takes the algorithms that are [allowed](Self::algorithms) even where the issuer's metadata
+    /// does not declare them.
+    ///
+    /// What metadata declares (`id_token_signing_alg_values_supported`) is about ID tokens, and
+    /// some issuers sign access tokens otherwise. Defaults to taking only what is both allowed and,
+    /// where the metadata declares any, declared.
+    pub const fn undeclared_algorithms(mut self) -> Self {
+        self.jws.undeclared = true;
         self
     }
 
     /// The largest token, in bytes. Defaults to 16 KiB.
     pub const fn max_token_bytes(mut self, bytes: usize) -> Self {
-        self.max_token = bytes;
+        self.jws = self.jws.max_bytes(bytes);
         self
     }
 
-    /// How long [`Verifier::verify`] waits for a fetch that decides whether an unknown key
-    /// exists.
+    /// Refuses tokens that were revoked before they expire: by `jti`, `origin_jti`, `sub` or
+    /// whatever else `denies` finds in the claims. Asked last, of every token that would be
+    /// accepted, one from the [`cache`](Self::cache) included, on the request's own path: look
+    /// into memory, do not wait.
     ///
-    /// To 1 min. Defaults to 1 s.
-    pub const fn unknown_key_wait(mut self, wait: Duration) -> Self {
-        self.unknown_key_wait = wait;
+    /// ```
+    /// # use std::collections::HashSet;
+    /// # use std::sync::{Arc, RwLock};
+    /// # use midil_auth::jwt::Verifier;
+    /// let signed_out: Arc<RwLock<HashSet<String>>> = Arc::default();
+    /// let list = Arc::clone(&signed_out);
+    /// let builder = Verifier::builder("https://idp.example.com")
+    ///     .audience("orders")
+    ///     .deny(move |claims| {
+    ///         let list = list.read().expect("not poisoned");
+    ///         claims.token_id().is_some_and(|id| list.contains(id))
+    ///     });
+    /// ```
+    pub fn deny(mut self, denies: impl Fn(&Claims<P, C>) -> bool + Send + Sync + 'static) -> Self {
+        self.deny.push(Box::new(denies));
         self
     }
 
-    /// When keys are fetched and how long they are trusted. Defaults to
-    /// [`RotationPolicy::default`].
-    pub const fn rotation(mut self, policy: RotationPolicy) -> Self {
-        self.rotation = policy;
-        self
-    }
-
-    /// How fetches are paced. Defaults to [`RefreshPolicy::for_keys`].
-    pub const fn refresh(mut self, policy: RefreshPolicy) -> Self {
-        self.refresh = policy;
-        self
-    }
-
-    /// When the keys are first fetched and who waits. Defaults to [`Start::Wait`].
-    pub const fn start(mut self, start: Start) -> Self {
-        self.start = start;
+    /// Remembers this many verified tokens, so that a token that comes again costs no signature
+    /// check.
+    ///
+    /// Everything else is judged anew: the times, the rules, the checks, whether the key that
+    /// signed is still in the set, and whether the set may still be trusted. Failures are not
+    /// remembered, nor are tokens over 8 KiB. An entry takes about three times the token's size.
+    ///
+    /// A type of your own that the claims are read into is cloned for each hit. To 1,000,000.
+    /// Defaults to 0: no cache.
+    pub fn cache(mut self, tokens: usize) -> Self
+    where
+        C: Clone,
+    {
+        if tokens > MAX_CACHE {
+            self.contradiction.get_or_insert(ConfigError::new(
+                "cache",
+                "is too large",
+                "remember 1,000,000 tokens at most",
+            ));
+        }
+        self.cache = (tokens > 0).then(|| Cache::new(tokens.min(MAX_CACHE)));
         self
     }
 
@@ -390,28 +393,13 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
             return Err(contradiction.clone());
         }
         self.policy.validate()?;
-        self.rotation.validate()?;
-        self.refresh.validate()?;
-        let wait = self.unknown_key_wait;
-        crate::refresh::within(
-            "unknown_key_wait",
-            wait,
-            Duration::ZERO,
-            Duration::from_secs(60),
-        )?;
-        if self.algorithms.is_empty() {
-            return Err(ConfigError::new(
-                "algorithms",
-                "is empty",
-                "allow at least one algorithm",
-            ));
+        self.keys.validate()?;
+        let refuse = |field, problem, remedy| Err(ConfigError::new(field, problem, remedy));
+        if self.jws.algorithms.is_empty() {
+            return refuse("algorithms", "is empty", "allow at least one algorithm");
         }
-        if self.max_token == 0 {
-            return Err(ConfigError::new(
-                "max_token_bytes",
-                "is 0",
-                "allow some bytes",
-            ));
+        if self.jws.max_bytes == 0 {
+            return refuse("max_token_bytes", "is 0", "allow some bytes");
         }
         Ok(())
     }
@@ -436,43 +424,37 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
         clock: Clock,
     ) -> Result<Verifier<P, C>, ConfigError> {
         self.validate()?;
-        Ok(Verifier::new(
-            self.into_rules(),
-            Keys::Fixed(keys.into(), clock),
-        ))
+        Ok(Verifier::fixed(self.into_rules(), keys.into(), clock))
     }
 
-    /// The registration of the keys and the rules for the tokens.
+    /// The registration of the keys and the demands on the tokens.
     pub(crate) fn register(
-        mut self,
+        self,
         transport: &Transport,
         clock: &Clock,
-    ) -> Result<(Registration<KeySet>, Rules<P, C>), ConfigError> {
+    ) -> Result<(Registration<KeySet>, Demands<P, C>), ConfigError> {
         self.validate()?;
         let issuer = self.policy.issuers.first().cloned().unwrap_or_default();
-        let placeholder = KeySource::Discover { document: None };
-        let source = std::mem::replace(&mut self.source, placeholder);
-        let source = source.connect(&issuer, transport, clock)?;
-        let registration = Registration {
-            name: self.name.clone().unwrap_or(issuer).into(),
-            source,
-            policy: self.rotation,
-            refresh: self.refresh,
-            endpoint: None,
-            start: self.start,
+        let name = self.name.clone().unwrap_or_else(|| issuer.clone());
+        let unknown_key_wait = self.keys.unknown_key_wait;
+        let mut rules = self;
+        let keys = std::mem::replace(&mut rules.keys, KeySettings::new(KeySource::discovered()));
+        let registration = keys.register(name, &issuer, transport, clock)?;
+        let demands = Demands {
+            rules: rules.into_rules(),
+            unknown_key_wait,
         };
-        Ok((registration, self.into_rules()))
+        Ok((registration, demands))
     }
 
     fn into_rules(self) -> Rules<P, C> {
         Rules {
             policy: self.policy,
-            algorithms: self.algorithms,
-            max_token: self.max_token,
-            unknown_key_wait: self.unknown_key_wait,
-            try_ambiguous: self.try_ambiguous,
+            jws: self.jws,
             parse: self.parse,
             checks: self.checks,
+            deny: self.deny,
+            cache: self.cache,
         }
     }
 }

@@ -41,8 +41,9 @@ pub(super) struct Registered {
     pub(super) token_use: Option<Text>,
     email: Option<Text>,
     username: Option<Text>,
+    cognito_username: Option<Text>,
     groups: Option<Range<usize>>,
-    pub(super) has_cnf: bool,
+    cnf: Option<Range<usize>>,
 }
 
 /// A string claim: a slice of the payload, or what an escaped one means.
@@ -79,6 +80,7 @@ impl Registered {
         value: Value<'_>,
         groups_claim: &str,
     ) -> Result<(), &'static str> {
+        let null = value.kind == Kind::Null;
         match name {
             "iss" => self.iss = Some(text(payload, value).ok_or("iss")?),
             "sub" => self.sub = Some(text(payload, value).ok_or("sub")?),
@@ -96,12 +98,14 @@ impl Registered {
                 self.scope.get_or_insert(scopes);
             }
             "token_use" => self.token_use = Some(text(payload, value).ok_or("token_use")?),
-            "email" => self.email = Some(text(payload, value).ok_or("email")?),
-            "username" | "cognito:username" => {
-                self.username = Some(text(payload, value).ok_or("username")?);
+            // `null` says as little as nothing, of what is only shown.
+            "email" if !null => self.email = Some(text(payload, value).ok_or("email")?),
+            "username" if !null => self.username = Some(text(payload, value).ok_or("username")?),
+            "cognito:username" if !null => {
+                self.cognito_username = Some(text(payload, value).ok_or("cognito:username")?);
             }
-            "cnf" => self.has_cnf = true,
-            name if name == groups_claim => {
+            "cnf" => self.cnf = Some(position(payload, value.raw)),
+            name if name == groups_claim && !null => {
                 self.groups = Some(strings(payload, value).ok_or("groups")?);
             }
             _ => {}
@@ -120,8 +124,9 @@ impl Registered {
         self.text(&self.client_id)
     }
 
-    pub(super) fn audience(&self) -> Audience {
-        Audience(self.list(&self.aud))
+    /// `cnf`, as it stands in the payload.
+    pub(super) fn cnf(&self) -> Option<&str> {
+        self.payload.get(self.cnf.clone()?)
     }
 
     /// Whether the claim of that name is there, `null` or not.
@@ -129,6 +134,7 @@ impl Registered {
         match name {
             "aud" => self.aud.is_some(),
             "client_id" => self.client_id.is_some(),
+            "exp" => self.exp.is_some(),
             "iat" => self.iat.is_some(),
             "jti" => self.jti.is_some(),
             "sub" => self.sub.is_some(),
@@ -146,38 +152,79 @@ impl Registered {
         found
     }
 
-    /// A claim that is a string or an array of strings.
-    fn list(&self, range: &Option<Range<usize>>) -> Vec<String> {
-        let Some(raw) = range.clone().and_then(|range| self.payload.get(range)) else {
-            return Vec::new();
+    /// Shows each string of a claim that is a string or an array of strings.
+    fn each(&self, claim: &Option<Range<usize>>, mut each: impl FnMut(&str)) {
+        let raw = claim.clone().and_then(|range| self.payload.get(range));
+        let mut show = |value: Value<'_>| {
+            if let Some(text) = value.string() {
+                each(&text);
+            }
         };
-        if raw.starts_with('"') {
-            return serde_json::from_str(raw).into_iter().collect();
+        match raw {
+            Some(raw) if raw.starts_with('"') => show(Value::of_string(raw)),
+            // It was read once already, so it cannot fail.
+            Some(raw) => json::array(raw, show).unwrap_or_default(),
+            None => {}
         }
-        serde_json::from_str(raw).unwrap_or_default()
     }
 
-    /// The scopes: space-separated in a string (RFC 8693 §4.2), or one to an element.
-    pub(super) fn scopes(&self) -> Vec<String> {
-        let words = self.list(&self.scope);
-        let words = words.iter().flat_map(|words| words.split(' '));
-        words
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect()
+    fn list(&self, claim: &Option<Range<usize>>) -> Vec<String> {
+        let mut list = Vec::new();
+        self.each(claim, |text| list.push(text.to_owned()));
+        list
     }
 
-    pub(super) fn groups(&self) -> Vec<String> {
-        self.list(&self.groups)
+    /// Whether every audience is one of those, or whether any is.
+    pub(super) fn audiences(&self, ours: impl Fn(&str) -> bool) -> Quantified {
+        let mut found = Quantified {
+            all: true,
+            any: false,
+        };
+        self.each(&self.aud, |audience| {
+            let ours = ours(audience);
+            found.all &= ours;
+            found.any |= ours;
+        });
+        found
     }
 
-    pub(super) fn has_scope(&self, scope: &str) -> bool {
-        self.scopes().iter().any(|granted| granted == scope)
+    /// Shows each scope: space-separated in a string (RFC 8693 §4.2), or one to an element.
+    fn each_scope(&self, mut each: impl FnMut(&str)) {
+        self.each(&self.scope, |words| {
+            words
+                .split(' ')
+                .filter(|word| !word.is_empty())
+                .for_each(&mut each);
+        });
+    }
+
+    fn scopes(&self) -> Vec<String> {
+        let mut scopes = Vec::new();
+        self.each_scope(|scope| scopes.push(scope.to_owned()));
+        scopes
+    }
+
+    pub(super) fn has_scope(&self, wanted: &str) -> bool {
+        let mut found = false;
+        self.each_scope(|scope| found |= scope == wanted);
+        found
+    }
+
+    pub(super) fn has_group(&self, wanted: &str) -> bool {
+        let mut found = false;
+        self.each(&self.groups, |group| found |= group == wanted);
+        found
     }
 
     pub(super) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.payload)
     }
+}
+
+/// How many of several: see [`Registered::audiences`].
+pub(super) struct Quantified {
+    pub(super) all: bool,
+    pub(super) any: bool,
 }
 
 /// Where in `payload` a slice of it stands.
@@ -225,6 +272,10 @@ impl<P: Profile, C> Claims<P, C> {
         }
     }
 
+    pub(super) fn registered(&self) -> &Registered {
+        &self.registered
+    }
+
     /// The same claims with those of the application's type.
     pub(super) fn with_custom<D>(self, custom: D) -> Claims<P, D> {
         Claims {
@@ -249,7 +300,7 @@ impl<P: Profile, C> Claims<P, C> {
     /// `aud`: whom the token is for.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        self.registered.audience()
+        Audience(self.registered.list(&self.registered.aud))
     }
 
     /// `exp`: when the token expires.
@@ -288,10 +339,11 @@ impl<P: Profile, C> Claims<P, C> {
         self.registered.text(&self.registered.email)
     }
 
-    /// `username` or `cognito:username`.
+    /// `cognito:username`, or else `username`.
     #[must_use]
     pub fn username(&self) -> Option<&str> {
-        self.registered.text(&self.registered.username)
+        let cognito = self.registered.text(&self.registered.cognito_username);
+        cognito.or_else(|| self.registered.text(&self.registered.username))
     }
 
     /// `scope` (or `scp`), one to an element.
@@ -309,13 +361,13 @@ impl<P: Profile, C> Claims<P, C> {
     /// The groups: `cognito:groups` for Cognito, else `groups` or what the builder was told.
     #[must_use]
     pub fn groups(&self) -> Vec<String> {
-        self.registered.groups()
+        self.registered.list(&self.registered.groups)
     }
 
     /// Whether the bearer is in `group`.
     #[must_use]
     pub fn has_group(&self, group: &str) -> bool {
-        self.groups().iter().any(|known| known == group)
+        self.registered.has_group(group)
     }
 
     /// Any claim by name.

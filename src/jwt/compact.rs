@@ -2,6 +2,7 @@
 //! blind to every header member that would name a key.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 
 use base64_simd::{Out, URL_SAFE_NO_PAD};
 use memchr::{memchr, memrchr};
@@ -22,17 +23,28 @@ const MAX_KID: usize = 1024;
 /// The three segments, still encoded.
 pub(super) struct Segments<'a> {
     header: &'a [u8],
-    payload: &'a [u8],
-    signature: &'a [u8],
+    pub(super) payload: &'a [u8],
+    /// Bytes that nobody can choose who cannot sign.
+    pub(super) signature: &'a [u8],
     /// What is signed: header and payload with the dot between them.
     signed: &'a [u8],
 }
 
 /// What the header says that matters here.
-pub(super) struct Header {
+pub(super) struct Header<'a> {
     pub(super) algorithm: Algorithm,
-    pub(super) kid: Option<Box<str>>,
-    pub(super) typ: Option<Box<str>>,
+    pub(super) kid: Option<Cow<'a, str>>,
+    pub(super) typ: Option<Cow<'a, str>>,
+    cty: Option<Cow<'a, str>>,
+}
+
+/// Where a header is decoded to: on the stack, and not cleared first.
+pub(super) struct Scratch([MaybeUninit<u8>; MAX_HEADER]);
+
+impl Scratch {
+    pub(super) const fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; MAX_HEADER])
+    }
 }
 
 impl<'a> Segments<'a> {
@@ -53,7 +65,7 @@ impl<'a> Segments<'a> {
         ) else {
             return Err(SHAPE);
         };
-        if header.is_empty() || payload.is_empty() || memchr(b'.', payload).is_some() {
+        if header.is_empty() || memchr(b'.', payload).is_some() {
             return Err(SHAPE);
         }
         if signature.is_empty() {
@@ -70,12 +82,11 @@ impl<'a> Segments<'a> {
         })
     }
 
-    pub(super) fn header(&self) -> Result<Header, VerifyError> {
+    pub(super) fn header<'b>(&self, scratch: &'b mut Scratch) -> Result<Header<'b>, VerifyError> {
         const JSON: VerifyError =
             VerifyError::Malformed("the header is not one strict JSON object");
-        let mut buffer = [0; MAX_HEADER];
         let decoded = URL_SAFE_NO_PAD
-            .decode(self.header, Out::from_slice(&mut buffer))
+            .decode(self.header, Out::from_uninit_slice(&mut scratch.0))
             .map_err(|_| VerifyError::Malformed("the header is not base64url"))?;
         let text = std::str::from_utf8(decoded).map_err(|_| JSON)?;
         let mut raw = RawHeader::default();
@@ -86,22 +97,28 @@ impl<'a> Segments<'a> {
     /// Checks the signature with `key`, which must be one for `algorithm`.
     pub(super) fn verify(&self, key: &Key, algorithm: Algorithm) -> Result<(), VerifyError> {
         let key = key.verifier(algorithm).ok_or(VerifyError::Algorithm)?;
-        let mut buffer = [0; MAX_SIGNATURE];
+        let mut buffer = [const { MaybeUninit::uninit() }; MAX_SIGNATURE];
         if self.signature.len() > (MAX_SIGNATURE * 4).div_ceil(3) {
             return Err(VerifyError::Signature);
         }
         let signature = URL_SAFE_NO_PAD
-            .decode(self.signature, Out::from_slice(&mut buffer))
+            .decode(self.signature, Out::from_uninit_slice(&mut buffer))
             .map_err(|_| VerifyError::Malformed("the signature is not base64url"))?;
         key.verify_sig(self.signed, signature)
             .map_err(|_| VerifyError::Signature)
     }
 
-    pub(super) fn payload(&self) -> Result<String, VerifyError> {
-        let decoded = URL_SAFE_NO_PAD
+    /// The payload, decoded.
+    pub(super) fn message(&self) -> Result<Vec<u8>, VerifyError> {
+        URL_SAFE_NO_PAD
             .decode_to_vec(self.payload)
-            .map_err(|_| VerifyError::Malformed("the payload is not base64url"))?;
-        String::from_utf8(decoded).map_err(|_| VerifyError::Malformed("the payload is not UTF-8"))
+            .map_err(|_| VerifyError::Malformed("the payload is not base64url"))
+    }
+
+    /// The payload of a JWT.
+    pub(super) fn claims(&self) -> Result<String, VerifyError> {
+        String::from_utf8(self.message()?)
+            .map_err(|_| VerifyError::Malformed("the payload is not UTF-8"))
     }
 }
 
@@ -129,7 +146,7 @@ impl<'a> RawHeader<'a> {
         }
     }
 
-    fn judge(self) -> Result<Header, VerifyError> {
+    fn judge(self) -> Result<Header<'a>, VerifyError> {
         let text = |value: Option<Value<'a>>, problem: &'static str| match value {
             None => Ok(None),
             Some(value) => match value.string() {
@@ -137,7 +154,6 @@ impl<'a> RawHeader<'a> {
                 None => Err(VerifyError::Malformed(problem)),
             },
         };
-        let owned = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into());
         if self.foreign {
             return Err(VerifyError::Malformed(
                 "a critical header member is not understood",
@@ -146,25 +162,27 @@ impl<'a> RawHeader<'a> {
         let name = text(self.alg, "alg is not a string")?;
         let name = name.ok_or(VerifyError::Malformed("the header has no alg"))?;
         let algorithm = Algorithm::from_name(&name).ok_or(VerifyError::Algorithm)?;
-        let cty = text(self.cty, "cty is not a string")?;
-        if cty.is_some_and(|cty| is_jwt(&cty)) {
-            return Err(VerifyError::Malformed("a nested JWT"));
-        }
         let kid = text(self.kid, "kid is not a string")?;
         if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID) {
             return Err(VerifyError::TooLarge);
         }
         Ok(Header {
             algorithm,
-            kid: owned(kid),
-            typ: owned(text(self.typ, "typ is not a string")?),
+            kid,
+            typ: text(self.typ, "typ is not a string")?,
+            cty: text(self.cty, "cty is not a string")?,
         })
     }
 }
 
-/// Whether a media type is that of a JWT; `application/` may be left out (RFC 7515 §4.1.10).
-fn is_jwt(media_type: &str) -> bool {
-    ["jwt", "application/jwt"]
-        .iter()
-        .any(|name| media_type.eq_ignore_ascii_case(name))
+impl Header<'_> {
+    /// Whether the payload is another JWT (RFC 7519 §5.2); `application/` may be left out of a
+    /// media type (RFC 7515 §4.1.10).
+    pub(super) fn is_nested(&self) -> bool {
+        self.cty.as_ref().is_some_and(|cty| {
+            ["jwt", "application/jwt"]
+                .iter()
+                .any(|name| cty.eq_ignore_ascii_case(name))
+        })
+    }
 }

@@ -1,6 +1,7 @@
 //! Why a token was not accepted.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -25,7 +26,7 @@ pub enum VerifyError {
     ClientId,
     /// The token is bound to a key (`cnf`) and was presented without proof of it (RFC 8705 §3,
     /// RFC 9449 §7).
-    #[error("the token is sender-constrained and was presented as a plain bearer token")]
+    #[error("the token is sender-constrained and was presented without proof of possession")]
     Confirmation,
     /// `exp` is not in the future.
     #[error("the token has expired")]
@@ -60,9 +61,12 @@ pub enum VerifyError {
     /// A custom check refused the claims.
     #[error("{0}")]
     Refused(Refusal),
-    /// A required scope is missing.
+    /// Revoked: the deny hook knows the token.
+    #[error("the token has been revoked")]
+    Revoked,
+    /// A required scope is missing; holds those that are required, space-separated.
     #[error("the token lacks a required scope")]
-    Scope,
+    Scope(Arc<str>),
     /// The signature does not verify.
     #[error("the signature is invalid")]
     Signature,
@@ -108,7 +112,7 @@ impl VerifyError {
         match self {
             Self::KeysUnavailable { .. } | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
             Self::Group
-            | Self::Scope
+            | Self::Scope(_)
             | Self::Refused(Refusal {
                 forbidden: true, ..
             }) => StatusCode::FORBIDDEN,
@@ -134,7 +138,8 @@ impl VerifyError {
             Self::MissingClaim(_) => "missing_claim",
             Self::NotYetValid => "not_yet_valid",
             Self::Refused(_) => "refused",
-            Self::Scope => "scope",
+            Self::Revoked => "revoked",
+            Self::Scope(_) => "scope",
             Self::Signature => "signature",
             Self::Stopped => "stopped",
             Self::TokenUse => "token_use",

@@ -6,48 +6,110 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::fault::ConfigError;
-use crate::jwks::{Discovery, JwksEndpoint, KeySet};
+use crate::jwks::{Discovery, JwksEndpoint, KeySet, KeySetLimits};
 use crate::refresh::source::DynSource;
 use crate::transport::{self, Transport};
 
 /// What the builder was told.
 pub(crate) enum KeySource {
     Custom(Arc<dyn DynSource<KeySet>>),
-    Discover { document: Option<String> },
+    Discover(Metadata),
     Url(String),
 }
 
+/// Which metadata document names the key set.
+pub(crate) enum Metadata {
+    At(String),
+    AuthorizationServer,
+    OpenId,
+}
+
 impl KeySource {
-    /// The source itself, once the runtime's HTTP client and clock are known.
+    pub(crate) const fn discovered() -> Self {
+        Self::Discover(Metadata::OpenId)
+    }
+
+    /// The source itself, once the runtime's HTTP client and clock are known. Discovered keys must
+    /// be on the host of `only_host`, where that is given.
     pub(super) fn connect(
         self,
         issuer: &str,
+        only_host: Option<&str>,
+        limits: KeySetLimits,
         transport: &Transport,
         clock: &Clock,
     ) -> Result<Arc<dyn DynSource<KeySet>>, ConfigError> {
-        let (transport, clock) = (transport.clone(), clock.clone());
+        let endpoint = |url| JwksEndpoint {
+            url,
+            limits,
+            transport: transport.clone(),
+            clock: clock.clone(),
+        };
         Ok(match self {
             Self::Custom(source) => source,
-            Self::Url(url) => {
-                let url = transport::endpoint("jwks_url", &url)?;
-                Arc::new(JwksEndpoint::new(url, transport, clock))
-            }
-            Self::Discover { document } => {
-                let url = discovery_url(issuer, document)?;
-                Arc::new(Discovery::new(issuer.to_owned(), url, transport, clock))
-            }
+            Self::Url(url) => Arc::new(endpoint(transport::endpoint("jwks_url", &url)?)),
+            Self::Discover(metadata) => Arc::new(Discovery {
+                issuer: issuer.to_owned(),
+                only_host: only_host
+                    .map(|url| transport::endpoint("issuer", url))
+                    .transpose()?,
+                document: endpoint(metadata.url(issuer)?),
+            }),
         })
     }
 }
 
-/// OpenID Connect Discovery §4: the well-known path is appended to the issuer's.
-fn discovery_url(issuer: &str, document: Option<String>) -> Result<Url, ConfigError> {
-    if let Some(url) = document {
-        return transport::endpoint("discovery_url", &url);
+impl Metadata {
+    fn url(self, issuer: &str) -> Result<Url, ConfigError> {
+        match self {
+            Self::At(url) => transport::endpoint("discovery_url", &url),
+            // OpenID Connect Discovery §4: behind the issuer's path.
+            Self::OpenId => {
+                let base = issuer.trim_end_matches('/');
+                transport::endpoint(
+                    "issuer",
+                    &format!("{base}/.well-known/openid-configuration"),
+                )
+            }
+            // RFC 8414 §3.1: between the host and the issuer's path.
+            Self::AuthorizationServer => {
+                let mut url = transport::endpoint("issuer", issuer)?;
+                let path = url.path().trim_end_matches('/');
+                let path = format!("/.well-known/oauth-authorization-server{path}");
+                url.set_path(&path);
+                Ok(url)
+            }
+        }
     }
-    let base = issuer.trim_end_matches('/');
-    transport::endpoint(
-        "issuer",
-        &format!("{base}/.well-known/openid-configuration"),
-    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_stands_behind_the_issuer_s_path_or_before_it() {
+        let of = |metadata: Metadata, issuer| metadata.url(issuer).expect("a URL").to_string();
+        for issuer in [
+            "https://idp.example.com/a/b",
+            "https://idp.example.com/a/b/",
+        ] {
+            assert_eq!(
+                of(Metadata::OpenId, issuer),
+                "https://idp.example.com/a/b/.well-known/openid-configuration"
+            );
+            assert_eq!(
+                of(Metadata::AuthorizationServer, issuer),
+                "https://idp.example.com/.well-known/oauth-authorization-server/a/b"
+            );
+        }
+        assert_eq!(
+            of(Metadata::AuthorizationServer, "https://idp.example.com"),
+            "https://idp.example.com/.well-known/oauth-authorization-server"
+        );
+        let error = Metadata::OpenId
+            .url("http://idp.example.com")
+            .expect_err("plain http");
+        assert_eq!(error.field(), "issuer");
+    }
 }

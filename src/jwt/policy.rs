@@ -1,9 +1,11 @@
 //! What the claims of an authentic token must say. Pure: the time is an argument.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::claims::Registered;
 use super::compact::Header;
+use super::confirmation::{Confirmation, Presented};
 use super::error::VerifyError;
 use crate::clock::Wall;
 use crate::fault::ConfigError;
@@ -15,8 +17,9 @@ pub(crate) struct Policy {
     /// Exactly one of these is `iss`; the first is the issuer, the others its listed aliases.
     pub(crate) issuers: Vec<String>,
     pub(crate) recipient: Recipient,
-    /// `azp`, where it is there, must be one of our audiences (OpenID Connect Core §3.1.3.7).
-    pub(crate) party_is_audience: bool,
+    /// Every audience must be one of ours, and `azp`, where it is there, too (OpenID Connect
+    /// Core §3.1.3.7).
+    pub(crate) nobody_else: bool,
     pub(crate) token_use: Option<&'static str>,
     pub(crate) types: Types,
     pub(crate) required: &'static [&'static str],
@@ -60,12 +63,19 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
-    fn met_by(&self, granted: impl FnOnce() -> Vec<String>) -> bool {
-        if self.all.is_empty() && self.any.is_empty() {
-            return true;
-        }
-        let granted = granted();
-        let has = |wanted: &String| granted.contains(wanted);
+    /// All of them in one line, for the challenge (RFC 6750 §3).
+    fn demanded(&self) -> Arc<str> {
+        let names: Vec<&str> = self
+            .all
+            .iter()
+            .chain(&self.any)
+            .map(String::as_str)
+            .collect();
+        names.join(" ").into()
+    }
+
+    fn met_by(&self, granted: impl Fn(&str) -> bool) -> bool {
+        let has = |wanted: &String| granted(wanted);
         self.all.iter().all(has) && (self.any.is_empty() || self.any.iter().any(has))
     }
 }
@@ -75,7 +85,7 @@ impl Policy {
         Self {
             issuers: vec![issuer],
             recipient: Recipient::Unsaid,
-            party_is_audience: false,
+            nobody_else: false,
             token_use: None,
             types: Types::Optional(vec!["JWT".to_owned(), "at+jwt".to_owned()]),
             required: &[],
@@ -119,7 +129,7 @@ impl Policy {
     }
 
     /// Checks `typ`, before anything costs time.
-    pub(super) fn check_header(&self, header: &Header) -> Result<(), VerifyError> {
+    pub(super) fn check_header(&self, header: &Header<'_>) -> Result<(), VerifyError> {
         let (accepted, required) = match &self.types {
             Types::Optional(accepted) => (accepted, false),
             Types::Required(accepted) => (accepted, true),
@@ -132,7 +142,12 @@ impl Policy {
     }
 
     /// Checks the claims of a token whose signature is good.
-    pub(super) fn check(&self, claims: &Registered, now: Wall) -> Result<(), VerifyError> {
+    pub(super) fn check(
+        &self,
+        claims: &Registered,
+        presented: Presented<'_>,
+        now: Wall,
+    ) -> Result<(), VerifyError> {
         self.check_times(claims, now)?;
         let issuer = claims
             .text(&claims.iss)
@@ -150,16 +165,36 @@ impl Policy {
         if let Some(missing) = self.required.iter().find(|name| !claims.has(name)) {
             return Err(VerifyError::MissingClaim(missing));
         }
-        if claims.has_cnf && !self.bearer_of_bound {
-            return Err(VerifyError::Confirmation);
+        self.check_confirmation(claims, presented)?;
+        if !self.scopes.met_by(|scope| claims.has_scope(scope)) {
+            return Err(VerifyError::Scope(self.scopes.demanded()));
         }
-        if !self.scopes.met_by(|| claims.scopes()) {
-            return Err(VerifyError::Scope);
-        }
-        if !self.groups.met_by(|| claims.groups()) {
+        if !self.groups.met_by(|group| claims.has_group(group)) {
             return Err(VerifyError::Group);
         }
         Ok(())
+    }
+
+    /// A token that is bound to a key needs the proof, and a proof a token that is bound.
+    fn check_confirmation(
+        &self,
+        claims: &Registered,
+        presented: Presented<'_>,
+    ) -> Result<(), VerifyError> {
+        match (claims.cnf(), presented) {
+            (None, Presented::Bearer) => Ok(()),
+            (Some(_), Presented::Bearer) if self.bearer_of_bound => Ok(()),
+            (Some(_), Presented::Bearer) => Err(VerifyError::Confirmation),
+            (None, Presented::Bound(_)) => Err(VerifyError::MissingClaim("cnf")),
+            (Some(cnf), Presented::Bound(proves)) => {
+                let cnf = Confirmation::read(cnf).ok_or(VerifyError::InvalidClaim("cnf"))?;
+                if proves(&cnf) {
+                    Ok(())
+                } else {
+                    Err(VerifyError::Confirmation)
+                }
+            }
+        }
     }
 
     /// `exp`, `nbf` and `iat` (RFC 7519 §4.1.4 to §4.1.6). A token expires at `exp`, not after it.
@@ -188,35 +223,39 @@ impl Policy {
 
     fn check_recipient(&self, claims: &Registered) -> Result<(), VerifyError> {
         match &self.recipient {
-            Recipient::Unsaid => return Err(VerifyError::Audience),
-            Recipient::Anybody => {}
-            Recipient::Audience(ours) => {
-                let audience = claims.audience();
-                if !claims.has("aud") {
-                    return Err(VerifyError::MissingClaim("aud"));
-                }
-                if !ours.iter().any(|ours| audience.contains(ours)) {
-                    return Err(VerifyError::Audience);
-                }
-            }
+            Recipient::Unsaid => Err(VerifyError::Audience),
+            Recipient::Anybody => Ok(()),
+            Recipient::Audience(ours) => self.check_audience(claims, ours),
             Recipient::ClientId(ours) => {
                 let client = claims
                     .client_id()
                     .ok_or(VerifyError::MissingClaim("client_id"))?;
-                if !ours.iter().any(|ours| ours == client) {
-                    return Err(VerifyError::ClientId);
+                if holds(ours, client) {
+                    Ok(())
+                } else {
+                    Err(VerifyError::ClientId)
                 }
             }
         }
-        if self.party_is_audience
-            && let Recipient::Audience(ours) = &self.recipient
-            && let Some(party) = claims.text(&claims.azp)
-            && !ours.iter().any(|ours| ours == party)
-        {
-            return Err(VerifyError::ClientId);
-        }
-        Ok(())
     }
+
+    fn check_audience(&self, claims: &Registered, ours: &[String]) -> Result<(), VerifyError> {
+        if !claims.has("aud") {
+            return Err(VerifyError::MissingClaim("aud"));
+        }
+        let audiences = claims.audiences(|audience| holds(ours, audience));
+        if !audiences.any || (self.nobody_else && !audiences.all) {
+            return Err(VerifyError::Audience);
+        }
+        match claims.text(&claims.azp) {
+            Some(party) if self.nobody_else && !holds(ours, party) => Err(VerifyError::ClientId),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn holds(names: &[String], wanted: &str) -> bool {
+    names.iter().any(|name| name == wanted)
 }
 
 /// Media types without their `application/` are the same type (RFC 7515 §4.1.9).

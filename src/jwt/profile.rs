@@ -5,6 +5,18 @@ use std::fmt;
 
 /// A kind of token. Sealed: the kinds are those of this crate, and [`Jwt`] is the one whose
 /// rules the application writes.
+///
+/// ```compile_fail,E0308
+/// use midil_auth::jwt::{AccessToken, Claims, IdToken, Verifier};
+///
+/// fn delete_everything(_by: &Claims<AccessToken>) {}
+///
+/// fn handler(sign_in: &Verifier<IdToken>, token: &str) {
+///     if let Ok(claims) = sign_in.try_verify(token) {
+///         delete_everything(&claims); // who signed in is not thereby allowed to
+///     }
+/// }
+/// ```
 pub trait Profile: sealed::Sealed + fmt::Debug + Send + Sync + 'static {}
 
 pub(crate) mod sealed {

@@ -6,30 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::builder::VerifierBuilder;
-use super::claims::{Claims, Registered};
-use super::compact::{Header, Segments};
-use super::error::{Refusal, VerifyError};
-use super::policy::Policy;
+use super::claims::Claims;
+use super::confirmation::{Confirmation, Presented};
+use super::error::VerifyError;
 use super::profile::{Jwt, Profile};
-use crate::clock::{Clock, Wall};
-use crate::jwks::{AlgorithmSet, KeySet};
+use super::rules::{Rules, Undecided};
+use crate::clock::{Clock, Tick};
+use crate::jwks::KeySet;
 use crate::refresh::handle::{Absent, Handle};
 
 /// Callers that may wait for an unknown key at a time; the rest are answered at once.
 const MAX_WAITERS: usize = 1_000;
-
-pub(super) type Check<P, C> = Box<dyn Fn(&Claims<P, C>) -> Result<(), Refusal> + Send + Sync>;
-
-/// What a token must satisfy, whatever the keys.
-pub(crate) struct Rules<P, C> {
-    pub(super) policy: Policy,
-    pub(super) algorithms: AlgorithmSet,
-    pub(super) max_token: usize,
-    pub(super) unknown_key_wait: Duration,
-    pub(super) try_ambiguous: bool,
-    pub(super) parse: fn(&Claims<P>) -> Result<C, serde_json::Error>,
-    pub(super) checks: Vec<Check<P, C>>,
-}
 
 /// Where the keys are.
 pub(super) enum Keys {
@@ -51,6 +38,7 @@ pub struct Verifier<P = Jwt, C = ()>(Arc<Inner<P, C>>);
 struct Inner<P, C> {
     rules: Rules<P, C>,
     keys: Keys,
+    unknown_key_wait: Duration,
     waiters: AtomicUsize,
 }
 
@@ -63,16 +51,31 @@ impl Verifier {
 }
 
 impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
-    pub(super) fn new(rules: Rules<P, C>, keys: Keys) -> Self {
+    pub(super) fn fixed(rules: Rules<P, C>, keys: Arc<KeySet>, clock: Clock) -> Self {
+        Self::new(rules, Keys::Fixed(keys, clock), Duration::ZERO)
+    }
+
+    pub(crate) fn fresh(demands: Demands<P, C>, handle: Handle<KeySet>) -> Self {
+        Self::new(demands.rules, Keys::Fresh(handle), demands.unknown_key_wait)
+    }
+
+    fn new(rules: Rules<P, C>, keys: Keys, unknown_key_wait: Duration) -> Self {
         Self(Arc::new(Inner {
             rules,
             keys,
+            unknown_key_wait,
             waiters: AtomicUsize::new(0),
         }))
     }
 
-    pub(crate) fn fresh(rules: Rules<P, C>, handle: Handle<KeySet>) -> Self {
-        Self::new(rules, Keys::Fresh(handle))
+    /// The values of `iss` that this verifier takes: the issuer, and its listed aliases.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.0.rules.policy.issuers.iter().map(String::as_str)
+    }
+
+    /// The largest token it looks at, in bytes.
+    pub(super) fn max_token(&self) -> usize {
+        self.0.rules.jws.max_bytes
     }
 
     /// Verifies a token against the keys at hand, without waiting.
@@ -82,16 +85,51 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// [`VerifyError`]; [`VerifyError::KeysUnavailable`] also for a token whose key is unknown
     /// so far: the key set is being fetched, and [`verify`](Self::verify) would wait for it.
     pub fn try_verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        match self.attempt(token) {
-            Err(Undecided::UnknownKey(_)) => {
-                if let Keys::Fresh(handle) = &self.0.keys {
+        self.try_presented(token, Presented::Bearer)
+    }
+
+    /// Verifies a token that is bound to a key of whoever presents it, together with the proof:
+    /// `proves` says whether the request proves possession of the key that the token names.
+    ///
+    /// A token that is bound to no key is refused: it was not issued to be presented so.
+    ///
+    /// ```
+    /// use midil_auth::jwt::{Claims, Verifier, VerifyError};
+    ///
+    /// /// A request over mutual TLS (RFC 8705).
+    /// fn who(verifier: &Verifier, token: &str, certificate_sha256: &str) -> Result<Claims, VerifyError> {
+    ///     verifier.try_verify_bound(token, |key| {
+    ///         key.certificate_thumbprint() == Some(certificate_sha256)
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Confirmation`] where the proof does not fit, and as
+    /// [`try_verify`](Self::try_verify).
+    pub fn try_verify_bound(
+        &self,
+        token: &str,
+        proves: impl Fn(&Confirmation) -> bool,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        self.try_presented(token, Presented::Bound(&proves))
+    }
+
+    fn try_presented(
+        &self,
+        token: &str,
+        presented: Presented<'_>,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        self.attempt(token, presented)
+            .map_err(|verdict| match (verdict, &self.0.keys) {
+                (verdict, Keys::Fixed(..)) => verdict.decide(),
+                (Undecided::Refused(error), Keys::Fresh(handle)) => refused(handle, error),
+                (_, Keys::Fresh(handle)) => {
                     handle.demand(&handle.latest(), handle.clock().tick(), false);
+                    undecided(handle, None)
                 }
-                Err(self.undecided(None))
-            }
-            Err(Undecided::Refused(error)) => Err(error),
-            Ok(claims) => Ok(claims),
-        }
+            })
     }
 
     /// Verifies a token, giving an unknown key up to
@@ -103,18 +141,60 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// call says so; where no such fetch could be had in time the answer is
     /// [`VerifyError::KeysUnavailable`], which is nobody's fault but the keys'.
     pub async fn verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        match self.attempt(token) {
-            Ok(claims) => Ok(claims),
-            Err(Undecided::Refused(VerifyError::KeysUnavailable { .. })) => {
-                self.wait_for_keys().await?;
-                self.decided(token)
-            }
-            Err(Undecided::Refused(error)) => Err(error),
-            Err(Undecided::UnknownKey(kid)) => {
-                self.wait_for_key(kid.as_deref()).await?;
-                self.decided(token)
-            }
+        self.patiently(|| self.attempt(token, Presented::Bearer))
+            .await
+    }
+
+    /// As [`try_verify_bound`](Self::try_verify_bound), giving an unknown key a moment to appear.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_verify_bound`](Self::try_verify_bound) and [`verify`](Self::verify).
+    pub async fn verify_bound(
+        &self,
+        token: &str,
+        proves: impl Fn(&Confirmation) -> bool,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        let attempt = move || self.attempt(token, Presented::Bound(&proves));
+        self.patiently(attempt).await
+    }
+
+    /// Makes attempts until there is a verdict or [`unknown_key_wait`] is over.
+    ///
+    /// [`unknown_key_wait`]: VerifierBuilder::unknown_key_wait
+    async fn patiently(
+        &self,
+        attempt: impl Fn() -> Result<Claims<P, C>, Undecided>,
+    ) -> Result<Claims<P, C>, VerifyError> {
+        let mut verdict = match attempt() {
+            Ok(claims) => return Ok(claims),
+            Err(verdict) => verdict,
+        };
+        let Keys::Fresh(handle) = &self.0.keys else {
+            return Err(verdict.decide());
+        };
+        let arrived = handle.clock().tick();
+        let left = || {
+            let waited = handle.clock().tick().since(arrived);
+            self.0.unknown_key_wait.saturating_sub(waited)
+        };
+        if let Undecided::Refused(VerifyError::KeysUnavailable { .. }) = verdict {
+            self.wait_for_keys(handle, left()).await?;
+            verdict = match attempt() {
+                Ok(claims) => return Ok(claims),
+                Err(verdict) => verdict,
+            };
         }
+        match verdict {
+            Undecided::Refused(error) => return Err(refused(handle, error)),
+            // These keys may be from before the token was made.
+            Undecided::UnknownKey(kid) => {
+                self.wait_for_key(handle, Some(&kid), arrived, left())
+                    .await?;
+            }
+            Undecided::UnknownSigner => self.wait_for_key(handle, None, arrived, left()).await?,
+        }
+        attempt().map_err(Undecided::decide)
     }
 
     /// Waits until keys are there.
@@ -128,7 +208,7 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
             Keys::Fixed(..) => Ok(()),
             Keys::Fresh(handle) => match handle.ready().await {
                 Ok(_) => Ok(()),
-                Err(absent) => Err(self.unavailable(absent)),
+                Err(absent) => Err(unavailable(handle, absent)),
             },
         }
     }
@@ -139,7 +219,7 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
             Keys::Fixed(..) => Ok(()),
             Keys::Fresh(handle) => match handle.started().await {
                 Ok(_) => Ok(()),
-                Err(absent) => Err(self.unavailable(absent)),
+                Err(absent) => Err(unavailable(handle, absent)),
             },
         }
     }
@@ -153,49 +233,33 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
         }
     }
 
-    fn attempt(&self, token: &str) -> Result<Claims<P, C>, Undecided> {
-        let rules = &self.0.rules;
-        let segments = Segments::split(token, rules.max_token)?;
-        let header = segments.header()?;
-        if !rules.algorithms.contains(header.algorithm) {
-            return Err(VerifyError::Algorithm.into());
-        }
-        rules.policy.check_header(&header)?;
-        match &self.0.keys {
-            Keys::Fixed(set, clock) => rules.verify(set, &segments, header, clock.coarse_wall()),
-            Keys::Fresh(handle) => {
-                let now = handle.clock().coarse_wall();
-                let anonymous = header.kid.is_none();
-                match handle.read(|set| rules.verify(set, &segments, header, now)) {
-                    // Without a key id, a rotation looks like a bad signature.
-                    Ok(Err(Undecided::Refused(VerifyError::Signature))) if anonymous => {
-                        Err(Undecided::UnknownKey(None))
-                    }
-                    Ok(verdict) => verdict,
-                    Err(absent) => Err(self.unavailable(absent).into()),
+    fn attempt(&self, token: &str, presented: Presented<'_>) -> Result<Claims<P, C>, Undecided> {
+        self.0
+            .rules
+            .judge(token, presented, |look| match &self.0.keys {
+                Keys::Fixed(set, clock) => {
+                    look(set, clock.coarse_wall());
+                    Ok(())
                 }
-            }
-        }
+                Keys::Fresh(handle) => handle
+                    .read_at(|set, now| look(set, now.wall))
+                    .map_err(|absent| unavailable(handle, absent)),
+            })
     }
 
-    /// The verdict on the keys at hand, an unknown key included.
-    fn decided(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        self.attempt(token).map_err(|undecided| match undecided {
-            Undecided::Refused(error) => error,
-            Undecided::UnknownKey(_) => VerifyError::UnknownKey,
-        })
-    }
-
-    /// Waits until the key is there, or a fetch that began after this call shows that it is not.
-    async fn wait_for_key(&self, kid: Option<&str>) -> Result<(), VerifyError> {
-        let Keys::Fresh(handle) = &self.0.keys else {
-            return Ok(());
-        };
+    /// Waits until the key is there, or a fetch that began after the token `arrived` shows that it
+    /// is not.
+    async fn wait_for_key(
+        &self,
+        handle: &Handle<KeySet>,
+        kid: Option<&str>,
+        arrived: Tick,
+        patience: Duration,
+    ) -> Result<(), VerifyError> {
         let Some(_seat) = Seat::take(&self.0.waiters) else {
-            return Err(self.undecided(None));
+            return Err(undecided(handle, None));
         };
-        let arrived = handle.clock().tick();
-        let waited = handle.wait(self.0.rules.unknown_key_wait, |snapshot, now| {
+        let waited = handle.wait(patience, |snapshot, now| {
             if snapshot.stopped {
                 return Some(Err(VerifyError::Stopped));
             }
@@ -205,120 +269,64 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
                 return Some(Ok(()));
             }
             if let Some(error) = snapshot.resting_on() {
-                return Some(Err(self.undecided(Some(error.clone()))));
+                return Some(Err(undecided(handle, Some(error.clone()))));
             }
             handle.demand(snapshot, arrived, false);
             None
         });
-        waited.await.unwrap_or_else(|| Err(self.undecided(None)))
+        waited.await.unwrap_or_else(|| Err(undecided(handle, None)))
     }
 
     /// Waits a moment for a first key set, or a fresh one in place of one too old to trust.
-    async fn wait_for_keys(&self) -> Result<(), VerifyError> {
-        let Keys::Fresh(handle) = &self.0.keys else {
-            return Ok(());
-        };
+    async fn wait_for_keys(
+        &self,
+        handle: &Handle<KeySet>,
+        patience: Duration,
+    ) -> Result<(), VerifyError> {
         let Some(_seat) = Seat::take(&self.0.waiters) else {
-            return Err(self.undecided(None));
+            return Err(undecided(handle, None));
         };
-        let ready = tokio::time::timeout(self.0.rules.unknown_key_wait, handle.ready());
+        let ready = tokio::time::timeout(patience, handle.ready());
         match ready.await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(absent)) => Err(self.unavailable(absent)),
-            Err(_) => Err(self.undecided(None)),
-        }
-    }
-
-    fn undecided(&self, cause: Option<crate::FetchError>) -> VerifyError {
-        let floor = match &self.0.keys {
-            Keys::Fixed(..) => return VerifyError::UnknownKey,
-            Keys::Fresh(handle) => handle.refresh().pace.demand_floor,
-        };
-        VerifyError::KeysUnavailable {
-            retry_after: floor.max(Duration::from_secs(1)),
-            cause,
-        }
-    }
-
-    fn unavailable(&self, absent: Absent) -> VerifyError {
-        match absent {
-            Absent::Stopped => VerifyError::Stopped,
-            Absent::Expired { cause, .. } => self.undecided(cause),
-            Absent::Failed(cause) => self.undecided(Some(cause)),
-            Absent::Pending => self.undecided(None),
+            Ok(Err(absent)) => Err(unavailable(handle, absent)),
+            Err(_) => Err(undecided(handle, None)),
         }
     }
 }
 
-/// Why there is no verdict yet, or a final one.
-enum Undecided {
-    Refused(VerifyError),
-    /// No key has this id; or the token has none, and the key there is did not sign it.
-    UnknownKey(Option<Box<str>>),
+/// What a verifier of keys that are kept fresh demands of a token and of its own patience.
+pub(crate) struct Demands<P, C> {
+    pub(super) rules: Rules<P, C>,
+    pub(super) unknown_key_wait: Duration,
 }
 
-impl From<VerifyError> for Undecided {
-    fn from(error: VerifyError) -> Self {
-        Self::Refused(error)
+/// A bad signature is a verdict; but new material under an old key id looks like that too, so it
+/// is a reason to look at the keys soon, as an unknown key is.
+fn refused(handle: &Handle<KeySet>, error: VerifyError) -> VerifyError {
+    if let VerifyError::Signature = error {
+        handle.demand(&handle.latest(), handle.clock().tick(), false);
+    }
+    error
+}
+
+fn undecided(handle: &Handle<KeySet>, cause: Option<crate::FetchError>) -> VerifyError {
+    VerifyError::KeysUnavailable {
+        retry_after: handle
+            .refresh()
+            .pace
+            .demand_floor
+            .max(Duration::from_secs(1)),
+        cause,
     }
 }
 
-impl<P: Profile, C> Rules<P, C> {
-    fn verify(
-        &self,
-        set: &KeySet,
-        segments: &Segments<'_>,
-        header: Header,
-        now: Wall,
-    ) -> Result<Claims<P, C>, Undecided> {
-        self.authenticate(set, segments, header)?;
-        let claims = Registered::read(segments.payload()?, &self.policy.groups_claim)?;
-        self.policy.check(&claims, now)?;
-        Ok(self.finish(claims)?)
-    }
-
-    /// Checks the signature with the one key that fits, or all that do if the rules allow.
-    fn authenticate(
-        &self,
-        set: &KeySet,
-        segments: &Segments<'_>,
-        header: Header,
-    ) -> Result<(), Undecided> {
-        let algorithm = header.algorithm;
-        let mut named = set.candidates(header.kid.as_deref()).peekable();
-        if named.peek().is_none() {
-            return Err(Undecided::UnknownKey(header.kid));
-        }
-        let mut fitting = named.filter(|key| key.verifier(algorithm).is_some());
-        let Some(first) = fitting.next() else {
-            return Err(VerifyError::Algorithm.into());
-        };
-        let verdict = segments.verify(first, algorithm);
-        let Some(second) = fitting.next() else {
-            return Ok(verdict?);
-        };
-        if !self.try_ambiguous {
-            return Err(VerifyError::Ambiguous.into());
-        }
-        if verdict.is_ok()
-            || std::iter::once(second)
-                .chain(fitting)
-                .any(|key| segments.verify(key, algorithm).is_ok())
-        {
-            return Ok(());
-        }
-        Err(VerifyError::Signature.into())
-    }
-
-    fn finish(&self, registered: Registered) -> Result<Claims<P, C>, VerifyError> {
-        let plain = Claims::<P>::new(registered, ());
-        let custom = (self.parse)(&plain)
-            .map_err(|_| VerifyError::Malformed("the claims do not fit the application's type"))?;
-        let claims = plain.with_custom(custom);
-        for check in &self.checks {
-            check(&claims).map_err(VerifyError::Refused)?;
-        }
-        Ok(claims)
+fn unavailable(handle: &Handle<KeySet>, absent: Absent) -> VerifyError {
+    match absent {
+        Absent::Stopped => VerifyError::Stopped,
+        Absent::Expired { cause, .. } => undecided(handle, cause),
+        Absent::Failed(cause) => undecided(handle, Some(cause)),
+        Absent::Pending => undecided(handle, None),
     }
 }
 

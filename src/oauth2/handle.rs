@@ -309,7 +309,7 @@ impl TokenStatus {
             state,
             version: snapshot.version,
             expires_at: usable.map(|token| token.expires_at()),
-            usable_for: usable.map(|_| snapshot.freshness.usable_until.tick.since(now.tick)),
+            usable_for: usable.map(|_| snapshot.freshness.left(now)),
             next_fetch_in: next_fetch,
             failures: snapshot.failures,
             last_error: snapshot.error.as_ref().map(ToString::to_string),

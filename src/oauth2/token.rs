@@ -29,7 +29,8 @@ pub struct AccessToken {
     /// By how much the issuer's clock is known to differ: its time when the token was received.
     pub(crate) issuer_time: Option<Wall>,
     issued_at: Wall,
-    expires_at: Wall,
+    /// On both clocks, so that a step of the wall clock prolongs nothing.
+    expires: Moment,
 }
 
 impl AccessToken {
@@ -61,7 +62,7 @@ impl AccessToken {
             stamps,
             issuer_time: None,
             issued_at: Wall::default(),
-            expires_at: Wall::default(),
+            expires: Moment::default(),
         })
     }
 
@@ -119,7 +120,7 @@ impl AccessToken {
     /// When the issuer stops accepting the token. It is taken out of service a little earlier.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
-        self.expires_at.to_system()
+        self.expires.wall.to_system()
     }
 
     /// Whether both are the same token, whatever is known of their lifetimes.
@@ -135,8 +136,8 @@ impl AccessToken {
             let left = exp.since(self.issuer_now(asked));
             // A token that is dead on arrival by its own word, while the response grants it a
             // life, is seen through a clock that is off: its span still holds.
-            match self.stamps.issued {
-                Some(issued) if left.is_zero() => exp.since(issued),
+            match (self.stamps.issued, self.expires_in) {
+                (Some(issued), Some(_)) if left.is_zero() => exp.since(issued),
                 _ => left,
             }
         });
@@ -163,7 +164,13 @@ impl AccessToken {
 
     pub(super) fn stamp(&mut self, asked: Moment, lifetime: Duration) {
         self.issued_at = asked.wall;
-        self.expires_at = asked.wall.after(lifetime);
+        self.expires = asked.after(lifetime);
+    }
+
+    /// How long the issuer accepts it from `now` on.
+    pub(super) fn left(&self, now: Moment) -> Duration {
+        let tick = self.expires.tick.since(now.tick);
+        self.expires.wall.since(now.wall).min(tick)
     }
 }
 

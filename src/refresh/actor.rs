@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fastrand::Rng;
 use ractor::{ActorProcessingErr, ActorRef};
@@ -19,10 +19,6 @@ use super::{Asked, Outcome, Resource, Snapshot};
 use crate::clock::{Clock, Moment, Tick};
 use crate::event::{Announcer, Cause, Change};
 use crate::fault::{FetchError, FetchErrorKind};
-
-/// The longest the timer sleeps. Timers stand still while the machine is suspended; with this
-/// much granularity a resumed machine catches up soon.
-const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// What the actor is told. It lies in the [`Address`]'s inbox; the ractor message is only a knock.
 pub(crate) enum Letter<T> {
@@ -87,6 +83,7 @@ impl<T: Resource> Refresher<T> {
         let mut desk = Desk {
             rng: Rng::with_seed(context.seed),
             incarnation: context.address.move_in(myself),
+            in_step: context.clock.now(),
             context,
             slots: HashMap::new(),
             agenda: Agenda::default(),
@@ -128,27 +125,30 @@ struct Fetch {
 }
 
 /// One resource on the actor's desk.
-struct Slot<T: Resource> {
-    entry: Arc<Entry<T>>,
-    life: Lifecycle,
-    fetch: Option<Fetch>,
+pub(super) struct Slot<T: Resource> {
+    pub(super) entry: Arc<Entry<T>>,
+    pub(super) life: Lifecycle,
+    fetch: Option<Box<Fetch>>,
     /// While parked: waits for what the refusal depended on to change.
     watch: Option<Owned>,
     /// When the value in service ends, until that has been announced.
-    expires: Option<Tick>,
+    pub(super) expires: Option<Tick>,
     /// Where the agenda has this slot.
     due: Option<Tick>,
 }
 
 /// The state of the actor.
 pub(crate) struct Desk<T: Resource> {
-    context: Context<T>,
-    incarnation: u64,
-    slots: HashMap<Id, Slot<T>>,
-    agenda: Agenda,
-    endpoints: Endpoints,
-    timer: Option<(Tick, Owned)>,
-    epoch: u64,
+    pub(super) context: Context<T>,
+    pub(super) incarnation: u64,
+    /// Boxed, since a table of many is mostly room to grow.
+    pub(super) slots: HashMap<Id, Box<Slot<T>>>,
+    pub(super) agenda: Agenda,
+    pub(super) endpoints: Endpoints,
+    pub(super) timer: Option<(Tick, Owned)>,
+    pub(super) epoch: u64,
+    /// A moment since which both clocks have gone alike.
+    pub(super) in_step: Moment,
     rng: Rng,
 }
 
@@ -204,20 +204,25 @@ impl<T: Resource> Desk<T> {
         let rng = self.rng.fork();
         let eager = entry.eager;
         let demand = entry.take_demand();
-        self.slots.insert(
-            id,
-            Slot {
-                life: Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed),
-                // One that has passed was announced by whoever ran before.
-                expires: confirmed
-                    .map(|_| snapshot.freshness.usable_until.tick)
-                    .filter(|&at| at > self.context.clock.tick()),
-                fetch: None,
-                watch: None,
-                due: None,
-                entry,
-            },
-        );
+        let parked = matches!(snapshot.state, State::Waiting { why: Why::Park, .. });
+        let watch = parked.then(|| task::watch(&entry, &self.context.address));
+        if let Some(endpoint) = &entry.endpoint
+            && let Some(until) = snapshot.throttled_until()
+        {
+            self.endpoints.pause(endpoint, until);
+        }
+        let slot = Slot {
+            life: Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed),
+            // One that has passed was announced by whoever ran before.
+            expires: confirmed
+                .map(|_| snapshot.freshness.usable_until.tick)
+                .filter(|&at| at > self.context.clock.tick()),
+            fetch: None,
+            watch,
+            due: None,
+            entry,
+        };
+        self.slots.insert(id, Box::new(slot));
         if eager {
             self.feed(id, Input::Begin);
         }
@@ -231,43 +236,28 @@ impl<T: Resource> Desk<T> {
         if let Some(slot) = self.slots.remove(&id) {
             self.agenda.reschedule(id, slot.due, None);
             self.announce(&slot.entry.name, Change::Stopped);
+            // With the last handle gone this may drop the application's source: if that panics,
+            // it is no matter of the other credentials.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(slot)));
         }
-    }
-
-    fn tick(&mut self) {
-        self.timer = None;
-        let now = self.context.clock.tick();
-        self.endpoints.tidy(now);
-        while let Some(id) = self.agenda.due(now) {
-            self.expire(id, now);
-            self.feed(id, Input::Due);
-        }
-    }
-
-    fn expire(&mut self, id: Id, now: Tick) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        if slot.expires.is_some_and(|at| at <= now) {
-            slot.expires = None;
-            let cause = slot.entry.publisher.published().load().error.clone();
-            let name = Arc::clone(&slot.entry.name);
-            self.announce(&name, Change::Expired { cause });
+        if self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to_fit();
         }
     }
 
     /// Feeds one input and carries out what follows.
-    fn feed(&mut self, id: Id, input: Input) {
+    pub(super) fn feed(&mut self, id: Id, input: Input) {
         let now = self.context.clock.now();
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
         let cause = cause_of(slot.life.state(), input);
-        let idle = !matches!(slot.life.state(), State::Fetching { .. });
-        if idle && let Some(endpoint) = &slot.entry.endpoint {
-            slot.life.hold(self.endpoints.open_at(endpoint, now.tick));
-        }
-        match slot.life.step(&slot.entry.refresh.pace, now.tick, input) {
+        let open_at = || match &slot.entry.endpoint {
+            Some(endpoint) => self.endpoints.open_at(endpoint, now.tick),
+            None => now.tick,
+        };
+        let pace = &slot.entry.care.refresh.pace;
+        match slot.life.step(pace, now.tick, input, open_at) {
             Action::Fetch { attempt } => {
                 let task = task::fetch(
                     &slot.entry,
@@ -276,19 +266,16 @@ impl<T: Resource> Desk<T> {
                     attempt,
                 );
                 slot.watch = None;
-                slot.fetch = Some(Fetch {
+                let endpoint = slot.entry.endpoint.as_ref();
+                slot.fetch = Some(Box::new(Fetch {
                     task,
                     begun: now,
                     cause,
-                    seat: slot
-                        .entry
-                        .endpoint
-                        .as_ref()
-                        .map(|name| self.endpoints.sit(name)),
-                });
+                    seat: endpoint.map(|name| self.endpoints.sit(name)),
+                }));
             }
             Action::Abandon => {
-                let timeout = slot.entry.refresh.pace.fetch_timeout;
+                let timeout = slot.entry.care.refresh.pace.fetch_timeout;
                 let error = FetchError::new(
                     FetchErrorKind::Timeout,
                     format!("no complete answer within {timeout:?}"),
@@ -313,7 +300,7 @@ impl<T: Resource> Desk<T> {
         let Some(fetch) = slot.fetch.take() else {
             return;
         };
-        let pace = slot.entry.refresh.pace;
+        let pace = slot.entry.care.refresh.pace;
         let mut notes = Vec::new();
         let judged = outcome.and_then(|fetched| {
             notes = fetched.notes;
@@ -332,14 +319,11 @@ impl<T: Resource> Desk<T> {
             Ok(verdict) => {
                 let refresh_at = verdict.freshness.refresh_at;
                 let failures = slot.life.failures();
-                slot.life.step(
-                    &pace,
-                    now.tick,
-                    Input::Succeeded {
-                        attempt,
-                        refresh_at,
-                    },
-                );
+                let succeeded = Input::Succeeded {
+                    attempt,
+                    refresh_at,
+                };
+                slot.life.step(&pace, now.tick, succeeded, || now.tick);
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, fetch.begun, failures);
             }
@@ -349,7 +333,7 @@ impl<T: Resource> Desk<T> {
                     permanent: !error.is_transient(),
                     retry_after: error.retry_after_hint(),
                 };
-                slot.life.step(&pace, now.tick, failed);
+                slot.life.step(&pace, now.tick, failed, || now.tick);
                 self.report(id, now, &error);
             }
         }
@@ -391,21 +375,20 @@ impl<T: Resource> Desk<T> {
         slot.fetch = None;
         let failures = slot.life.failures();
         let state = slot.life.state();
+        let withdrawn =
+            T::withdrawn(&slot.entry.care.policy, error).map(|left| now.tick.after(left));
+        slot.expires = slot.expires.map(|at| withdrawn.unwrap_or(at).min(at));
         slot.entry.publisher.update(|old| {
             (!old.stopped).then(|| Snapshot {
                 state,
                 failures,
                 error: Some(error.clone()),
+                freshness: withdrawn.map_or(old.freshness, |end| old.freshness.until(end)),
                 ..old.clone()
             })
         });
-        let holding = slot
-            .entry
-            .publisher
-            .published()
-            .load()
-            .usable(now)
-            .is_some();
+        let snapshot = slot.entry.publisher.published().load();
+        let holding = snapshot.usable(now).is_some();
         let change = Change::RefreshFailed {
             error: error.clone(),
             failures,
@@ -418,7 +401,7 @@ impl<T: Resource> Desk<T> {
         }
         // The others at the endpoint share what it asked for, not this one's own backoff.
         let asked = error.retry_after_hint().map(|after| {
-            let longest = slot.entry.refresh.pace.max_retry_after;
+            let longest = slot.entry.care.refresh.pace.max_retry_after;
             now.tick.after(after.min(longest))
         });
         let throttled = (error.kind() == FetchErrorKind::Throttled).then(|| slot.life.deadline());
@@ -470,27 +453,7 @@ impl<T: Resource> Desk<T> {
         }
     }
 
-    /// Keeps one timer armed for the earliest deadline.
-    fn arm(&mut self) {
-        let Some(next) = self.agenda.next() else {
-            self.timer = None;
-            return;
-        };
-        if self.timer.as_ref().is_some_and(|&(at, _)| at == next) {
-            return;
-        }
-        self.epoch += 1;
-        let (incarnation, epoch) = (self.incarnation, self.epoch);
-        let address = Arc::clone(&self.context.address);
-        let wait = next.since(self.context.clock.tick()).min(HEARTBEAT);
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            address.post(Letter::Tick { incarnation, epoch });
-        });
-        self.timer = Some((next, Owned::new(&task)));
-    }
-
-    fn announce(&self, name: &Arc<str>, change: Change) {
+    pub(super) fn announce(&self, name: &Arc<str>, change: Change) {
         let at = self.context.clock.wall();
         self.context.announcer.announce(T::ACTOR, at, name, change);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::SigningKey;
@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) lifetime: Duration,
     pub(super) clients: HashMap<String, Vec<String>>,
     pub(super) extra_claims: Value,
+    /// Members of the metadata document that replace the usual ones.
+    pub(super) metadata: Map<String, Value>,
     pub(super) max_age: Option<u64>,
     pub(super) counts: Counts,
     pub(super) queued: HashMap<Endpoint, VecDeque<Fault>>,
@@ -165,6 +167,7 @@ impl TestIssuerBuilder {
                 lifetime: self.lifetime,
                 clients: self.clients,
                 extra_claims: self.extra_claims,
+                metadata: Map::new(),
                 max_age: self.max_age,
                 counts: Counts::default(),
                 queued: HashMap::new(),
@@ -308,6 +311,11 @@ impl TestIssuer {
     pub fn set_secrets(&self, client_id: impl Into<String>, secrets: &[&str]) {
         let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
         self.state(|state| state.clients.insert(client_id.into(), secrets));
+    }
+
+    /// Sets a member of the metadata document (RFC 8414 §2).
+    pub fn set_metadata(&self, member: impl Into<String>, value: impl Into<Value>) {
+        self.state(|state| state.metadata.insert(member.into(), value.into()));
     }
 
     /// How long tokens live from now on.

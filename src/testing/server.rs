@@ -67,19 +67,20 @@ impl Shared {
 
     fn metadata(&self) -> Response<FaultyBody> {
         let url = &self.url;
-        let algorithm = self.state.lock().algorithm.as_str();
-        respond(
-            StatusCode::OK,
-            &json!({
-                "issuer": url,
-                "jwks_uri": format!("{url}/jwks"),
-                "token_endpoint": format!("{url}/token"),
-                "grant_types_supported": ["client_credentials"],
-                "response_types_supported": ["token"],
-                "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": [algorithm],
-            }),
-        )
+        let state = self.state.lock();
+        let mut document = json!({
+            "issuer": url,
+            "jwks_uri": format!("{url}/jwks"),
+            "token_endpoint": format!("{url}/token"),
+            "grant_types_supported": ["client_credentials"],
+            "response_types_supported": ["token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [state.algorithm.as_str()],
+        });
+        for (member, value) in &state.metadata {
+            document[member] = value.clone();
+        }
+        respond(StatusCode::OK, &document)
     }
 
     fn jwks(&self, headers: &HeaderMap) -> Response<FaultyBody> {

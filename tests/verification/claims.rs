@@ -310,14 +310,14 @@ fn string_claims_are_strings() {
         "token_use",
         "email",
         "username",
+        "cognito:username",
     ] {
-        for value in [json!(null), json!(5), json!(["x"]), json!({}), json!(true)] {
+        for value in [json!(5), json!(["x"]), json!({}), json!(true)] {
             judge(&verifier, [(with(claim, value), "invalid_claim")]);
         }
     }
     for claim in ["scope", "scp", "groups"] {
         for value in [
-            json!(null),
             json!(5),
             json!(["x", 5]),
             json!([["x"]]),
@@ -327,6 +327,28 @@ fn string_claims_are_strings() {
             judge(&verifier, [(with(claim, value), "invalid_claim")]);
         }
     }
+}
+
+/// What a rule may hang on must not be `null`; what is only shown may.
+#[test]
+fn null_is_nothing_where_nothing_hangs_on_it() {
+    let open = verifier(builder());
+    for claim in [
+        "sub",
+        "jti",
+        "client_id",
+        "azp",
+        "token_use",
+        "scope",
+        "scp",
+    ] {
+        judge(&open, [(with(claim, json!(null)), "invalid_claim")]);
+    }
+    for claim in ["email", "username", "cognito:username", "groups"] {
+        judge(&open, [(with(claim, json!(null)), "accepted")]);
+    }
+    let admins = verifier(builder().require_group("admin"));
+    judge(&admins, [(with("groups", json!(null)), "group")]);
 }
 
 #[test]

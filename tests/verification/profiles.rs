@@ -265,7 +265,7 @@ fn id_tokens_are_for_us_and_of_no_other_type() {
 
 /// OpenID Connect Core §3.1.3.7
 #[test]
-fn azp_of_an_id_token_is_one_of_ours_in_whatever_order_that_was_said() {
+fn audiences_and_azp_of_an_id_token_are_ours_in_whatever_order_that_was_said() {
     let before = Verifier::builder(ISSUER)
         .audience("web")
         .audience("app")
@@ -279,8 +279,16 @@ fn azp_of_an_id_token_is_one_of_ours_in_whatever_order_that_was_said() {
         .id_token()
         .audience("app");
     for rules in [before, after, between] {
-        let both =
-            |azp: &str| changed(oidc(), &[("aud", json!(["web", "x"])), ("azp", json!(azp))]);
+        let both = |azp: &str| {
+            changed(
+                oidc(),
+                &[("aud", json!(["web", "app"])), ("azp", json!(azp))],
+            )
+        };
+        let shared = changed(
+            oidc(),
+            &[("aud", json!(["web", "x"])), ("azp", json!("web"))],
+        );
         judge(
             &verifier(rules),
             [
@@ -289,6 +297,7 @@ fn azp_of_an_id_token_is_one_of_ours_in_whatever_order_that_was_said() {
                 (both("app"), "accepted"),
                 (both("x"), "client_id"),
                 (both(""), "client_id"),
+                (shared, "audience"),
                 (changed(oidc(), &[("azp", json!("other"))]), "client_id"),
                 (changed(oidc(), &[("azp", json!(["web"]))]), "invalid_claim"),
             ],

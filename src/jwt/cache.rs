@@ -1,0 +1,184 @@
+//! The tokens that were verified lately, so that the signature of one that comes again is not
+//! checked again.
+//!
+//! Only verified tokens get in, found by a keyed hash of the signature, which nobody can choose
+//! who cannot sign, and compared in full. A hit says no more than "this signature is good, and by
+//! this key": whether the key still stands, and everything about the claims, is judged anew.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::{ArcSwapOption, Guard};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use zeroize::Zeroizing;
+
+use super::claims::Claims;
+use super::compact::{Header, Segments};
+use super::jws::JwsRules;
+use crate::jwks::{Algorithm, Key, KeySet};
+
+/// Places in which one token may be.
+const WAYS: usize = 8;
+
+/// Larger tokens are not kept, so that the number of entries bounds the memory.
+const MAX_TOKEN: usize = 8 * 1024;
+
+/// The bytes at the end of a signature that are hashed; as good as all of it.
+const TAIL: usize = 32;
+
+/// A verified token, its claims and the key that signed it.
+pub(super) struct Entry<P, C> {
+    token: Zeroizing<Vec<u8>>,
+    pub(super) claims: Claims<P, C>,
+    algorithm: Algorithm,
+    kid: Option<Box<str>>,
+    fingerprint: [u8; 32],
+    /// The key set that was last seen to hold that key.
+    set: AtomicU64,
+}
+
+impl<P, C> Entry<P, C> {
+    /// Whether `set` would have the same key check the signature.
+    pub(super) fn stands(&self, rules: &JwsRules, set: &KeySet) -> bool {
+        if self.set.load(Ordering::Relaxed) == set.id() {
+            return true;
+        }
+        let Ok(Some((first, others))) = rules.fitting(set, self.algorithm, self.kid.as_deref())
+        else {
+            return false;
+        };
+        let stands = std::iter::once(first)
+            .chain(others)
+            .any(|key| key.fingerprint == self.fingerprint);
+        if stands {
+            self.set.store(set.id(), Ordering::Relaxed);
+        }
+        stands
+    }
+}
+
+/// Where one token may be.
+struct Place<P, C> {
+    /// The hash of the token that is here, or was until a moment ago: only a hint where to look.
+    hash: AtomicU64,
+    entry: ArcSwapOption<Entry<P, C>>,
+}
+
+impl<P, C> Place<P, C> {
+    fn empty() -> Self {
+        Self {
+            hash: AtomicU64::new(0),
+            entry: ArcSwapOption::empty(),
+        }
+    }
+
+    fn may_hold(&self, hash: u64) -> bool {
+        self.hash.load(Ordering::Relaxed) == hash
+    }
+
+    fn is_free(&self) -> bool {
+        self.entry.load().is_none()
+    }
+}
+
+/// A fixed number of places in groups; where a newcomer's group is full, each place is given up
+/// in turn.
+pub(super) struct Cache<P, C> {
+    places: Box<[Place<P, C>]>,
+    hasher: RandomState,
+    turn: AtomicUsize,
+    copy: fn(&Claims<P, C>) -> Claims<P, C>,
+}
+
+impl<P, C: Clone> Cache<P, C> {
+    pub(super) fn new(entries: usize) -> Self {
+        let groups = entries.div_ceil(WAYS).max(1);
+        Self {
+            places: (0..groups * WAYS).map(|_| Place::empty()).collect(),
+            hasher: RandomState::new(),
+            turn: AtomicUsize::new(0),
+            copy: Claims::clone,
+        }
+    }
+}
+
+impl<P, C> Cache<P, C> {
+    /// The entry of exactly this token.
+    pub(super) fn find(&self, token: &str, segments: &Segments<'_>) -> Option<Hit<P, C>> {
+        let hash = self.hash(segments);
+        let mut places = self.group(hash).iter();
+        let found = places.find(|place| place.may_hold(hash))?.entry.load();
+        let entry = found.as_ref()?;
+        // In constant time, so that who knows the end of a token cannot find out the rest.
+        let same = verify_slices_are_equal(&entry.token, token.as_bytes()).is_ok();
+        same.then_some(Hit(found))
+    }
+
+    /// Keeps a token that was just verified by `key` of `set`.
+    pub(super) fn keep(
+        &self,
+        token: &str,
+        segments: &Segments<'_>,
+        header: &Header<'_>,
+        (set, key): (&KeySet, &Key),
+        claims: &Claims<P, C>,
+    ) {
+        if token.len() > MAX_TOKEN {
+            return;
+        }
+        let hash = self.hash(segments);
+        let group = self.group(hash);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % WAYS;
+        let place = group
+            .iter()
+            .find(|place| place.may_hold(hash))
+            .or_else(|| group.iter().find(|place| place.is_free()))
+            .or_else(|| group.get(turn));
+        if let Some(place) = place {
+            place.hash.store(hash, Ordering::Relaxed);
+            place.entry.store(Some(Arc::new(Entry {
+                token: Zeroizing::new(token.as_bytes().to_vec()),
+                claims: (self.copy)(claims),
+                algorithm: header.algorithm,
+                kid: header.kid.as_deref().map(Into::into),
+                fingerprint: key.fingerprint,
+                set: AtomicU64::new(set.id()),
+            })));
+        }
+    }
+
+    pub(super) fn copy(&self, claims: &Claims<P, C>) -> Claims<P, C> {
+        (self.copy)(claims)
+    }
+
+    fn hash(&self, segments: &Segments<'_>) -> u64 {
+        let signature = segments.signature;
+        let tail = signature.get(signature.len().saturating_sub(TAIL)..);
+        self.hasher.hash_one(tail.unwrap_or_default())
+    }
+
+    fn group(&self, hash: u64) -> &[Place<P, C>] {
+        let groups = (self.places.len() / WAYS).max(1);
+        let first = usize::try_from(hash % groups as u64).unwrap_or(0) * WAYS;
+        self.places.get(first..first + WAYS).unwrap_or_default()
+    }
+}
+
+/// An entry that was found. Not to be held across an `.await`.
+pub(super) struct Hit<P, C>(Guard<Option<Arc<Entry<P, C>>>>);
+
+impl<P, C> Hit<P, C> {
+    pub(super) fn entry(&self) -> Option<&Entry<P, C>> {
+        self.0.as_deref()
+    }
+}
+
+impl<P, C> fmt::Debug for Cache<P, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("places", &self.places.len())
+            .finish_non_exhaustive()
+    }
+}

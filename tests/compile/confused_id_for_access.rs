@@ -1,0 +1,12 @@
+use midil_auth::jwt::{AccessToken, Claims, IdToken, Verifier};
+
+fn access(_: &Claims<AccessToken>) {}
+
+fn handler(verifier: Verifier<IdToken>, token: &str) {
+    let claims = verifier.try_verify(token).unwrap();
+    access(&claims);
+}
+
+fn main() {
+    let _ = handler;
+}

@@ -10,6 +10,7 @@
 mod leaks;
 #[path = "outbound/network.rs"]
 mod network;
+#[cfg(unix)]
 #[path = "outbound/secrets.rs"]
 mod secrets;
 #[path = "outbound/wire.rs"]

@@ -219,7 +219,6 @@ async fn secrets_are_rotated_under_ten_thousand_reads_a_second_and_not_one_fails
     story.end(readers, &auth, events, &issuer).await;
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn secrets_are_rotated_in_a_kubernetes_volume_and_no_read_fails() {
     let volume = Volume::mount("rotated", &[("current", "a\n")]);
@@ -378,7 +377,6 @@ async fn unreadable(secret: ClientSecret, kind: &str) -> String {
     error.to_string()
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn a_secret_that_cannot_be_read_is_transient_and_says_where_it_should_be() {
     let volume = Volume::mount("unreadable", &[]);
@@ -409,7 +407,6 @@ async fn a_secret_that_cannot_be_read_is_transient_and_says_where_it_should_be()
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_variable_that_holds_no_secret_is_named_and_not_shown() {
     use std::ffi::OsStr;

@@ -96,8 +96,8 @@ impl AuthBuilder {
 
     /// The proxy through which issuers are reached, `http://host:port`, with `user:password@`
     /// before the host if it wants to know who asks; TLS goes through it end to end. Requests to
-    /// this machine never take it. Defaults to what the environment says (`HTTPS_PROXY`,
-    /// `NO_PROXY`), or else the system.
+    /// this machine never take it, all others do, whatever the environment says. Defaults to what
+    /// the environment says (`HTTPS_PROXY`, `NO_PROXY`), or else the system.
     pub fn proxy(mut self, url: impl Into<Secret>) -> Self {
         self.transport.proxy = Proxying::Url(url.into());
         self

@@ -258,6 +258,23 @@ impl From<Infallible> for ConfigError {
     }
 }
 
+/// Refuses a duration outside `[least, most]`.
+pub(crate) fn within(
+    field: &'static str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<(), ConfigError> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err(ConfigError::new(
+        field,
+        format!("is {value:?}"),
+        format!("use a duration from {least:?} to {most:?}"),
+    ))
+}
+
 /// Whether a character neither moves the cursor, nor breaks the line, nor reorders its neighbours.
 fn is_plain(c: char) -> bool {
     let format = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');

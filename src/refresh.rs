@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::{Moment, Tick, Wall};
 use crate::event::{Cause, Change};
+pub(crate) use crate::fault::within;
 use crate::fault::{ConfigError, FetchError, FetchErrorKind};
 use crate::store::{Record, StoreError};
 use backoff::Backoff;
@@ -216,23 +217,6 @@ pub enum Start {
     /// [`ready_timeout`](RefreshPolicy::ready_timeout).
     #[default]
     Wait,
-}
-
-/// Refuses a duration outside `[least, most]`.
-pub(crate) fn within(
-    field: &'static str,
-    value: Duration,
-    least: Duration,
-    most: Duration,
-) -> Result<(), ConfigError> {
-    if value >= least && value <= most {
-        return Ok(());
-    }
-    Err(ConfigError::new(
-        field,
-        format!("is {value:?}"),
-        format!("use a duration from {least:?} to {most:?}"),
-    ))
 }
 
 /// When a value is to be refreshed and until when it may be used.

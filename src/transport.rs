@@ -11,8 +11,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::clock::Wall;
-use crate::fault::{ConfigError, FetchError, FetchErrorKind};
-use crate::refresh::within;
+use crate::fault::{ConfigError, FetchError, FetchErrorKind, within};
 use crate::secret::Secret;
 
 const USER_AGENT: &str = concat!("midil-auth/", env!("CARGO_PKG_VERSION"));

@@ -8,11 +8,11 @@
 use std::time::{Duration, SystemTime};
 
 use midil_auth::event::Change;
-use midil_auth::oauth2::{ClientCredentials, ClientSecret, LifetimePolicy};
+use midil_auth::oauth2::{ClientCredentials, ClientSecret};
 use midil_auth::testing::{Endpoint, Fault, TestIssuer};
 use midil_auth::{Auth, Events, RefreshPolicy, Start};
 
-async fn until(events: &mut Events, wanted: impl Fn(&Change) -> bool) {
+async fn until(events: &mut Events, mut wanted: impl FnMut(&Change) -> bool) {
     let waiting = async {
         while let Ok(event) = events.recv().await {
             if wanted(&event.change) {
@@ -204,29 +204,44 @@ async fn a_new_secret_in_the_file_ends_a_refusal_long_before_the_probe() {
 }
 
 #[tokio::test]
-async fn less_scope_than_asked_for_is_told() {
+async fn less_scope_than_asked_for_is_told_wherever_the_issuer_says_it() {
     let issuer = TestIssuer::start().await.expect("up");
     let auth = Auth::start().await.expect("started");
     let mut events = auth.events();
-    let body =
-        r#"{"access_token":"t","token_type":"Bearer","expires_in":60,"scope":"a"}"#.to_owned();
-    let narrowed = Fault::Respond {
-        status: 200,
-        headers: Vec::new(),
-        body,
+    let jwt = |scope: &str| issuer.mint(serde_json::json!({ "scope": scope }));
+    let response = |token: &str, scope: &str| {
+        format!(r#"{{"access_token":"{token}","expires_in":60{scope}}}"#)
     };
-    issuer.fail_next(Endpoint::Token, 1, narrowed);
-    let credential = ClientCredentials::new(issuer.token_url(), "orders", "s3cr3t")
-        .scope("a b")
-        .refresh(RefreshPolicy::for_tokens())
-        .lifetime(LifetimePolicy::default());
-    let token = auth.token(credential).await.expect("a token");
-    assert_eq!(token.current().expect("a token").granted_scope(), Some("a"));
-    until(
-        &mut events,
-        |change| matches!(change, Change::ScopeNarrowed { missing } if *missing == ["b"]),
-    )
-    .await;
+    for (body, granted) in [
+        (response("opaque", r#","scope":"a c""#), "a c"),
+        // As Amazon Cognito answers: nowhere but in the token.
+        (response(&jwt("c a"), ""), "c a"),
+        (response(&jwt("a b"), r#","scope":"a""#), "a"),
+        (response(&jwt("a b"), ""), "a b"),
+        (response("opaque", ""), ""),
+    ] {
+        let answer = Fault::Respond {
+            status: 200,
+            headers: Vec::new(),
+            body,
+        };
+        issuer.fail_next(Endpoint::Token, 1, answer);
+        let credential = ClientCredentials::new(issuer.token_url(), "orders", "s3cr3t");
+        let token = auth.token(credential.scope("a b")).await.expect("a token");
+        let current = token.current().expect("a token");
+        assert_eq!(current.granted_scope().unwrap_or_default(), granted);
+        drop(token);
+        let mut told = Vec::new();
+        until(&mut events, |change| {
+            if let Change::ScopeNarrowed { missing } = change {
+                told.extend(missing.clone());
+            }
+            matches!(change, Change::Stopped)
+        })
+        .await;
+        let lacks_b = matches!(granted, "a c" | "c a" | "a");
+        assert_eq!(told, ["b"][..usize::from(lacks_b)]);
+    }
 }
 
 #[tokio::test]

@@ -10,8 +10,11 @@
 mod leaks;
 #[path = "outbound/network.rs"]
 mod network;
+#[cfg(unix)]
 #[path = "outbound/secrets.rs"]
 mod secrets;
+#[path = "outbound/wire.rs"]
+mod wire;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,7 +30,10 @@ use midil_auth::oauth2::{
     LifetimePolicy, TokenError, TokenState,
 };
 use midil_auth::testing::{Endpoint, Fault, TestIssuer};
-use midil_auth::{Auth, AuthError, Events, FetchError, RefreshPolicy, Secret, Start, TokenHandle};
+use midil_auth::{
+    Auth, AuthError, AuthnProvider, Events, FetchError, RefreshPolicy, Secret, Start, TokenHandle,
+    cognito,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -417,6 +423,29 @@ async fn the_request_is_byte_for_byte_what_was_asked_for() {
         format!("{ASKED}&client_id=orders&client_secret=a%2Bb")
     );
     assert!(!headers.contains_key(header::AUTHORIZATION));
+
+    let raw = ClientAuth::Basic(BasicEncoding::Raw);
+    let raw = ClientCredentials::new(&url, "or+ders", "a+b%").client_auth(raw);
+    let _raw = auth.token(raw).await.expect("a token");
+    let (headers, body) = requests.recv().await.expect("a request");
+    assert_eq!(body, "grant_type=client_credentials");
+    // `or+ders:a+b%`
+    assert_eq!(headers[header::AUTHORIZATION], "Basic b3IrZGVyczphK2Il");
+
+    let cognito = cognito::ClientCredentials::new("orders.example.com", "1example", "a+b")
+        .token_url(&url)
+        .scope("orders/read")
+        .client_metadata(r#"{"tenant":"ü"}"#)
+        .client_auth(ClientAuth::Post);
+    let _cognito = auth.token(cognito).await.expect("a token");
+    let (_, body) = requests.recv().await.expect("a request");
+    assert_eq!(
+        body,
+        "grant_type=client_credentials&scope=orders%2Fread\
+         &aws_client_metadata=%7B%22tenant%22%3A%22%C3%BC%22%7D\
+         &client_id=1example&client_secret=a%2Bb"
+    );
+    assert!(requests.try_recv().is_err(), "one request each");
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ use crate::secret::Secret;
 /// }
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct ClientSecret(Origin);
 
 #[derive(Clone)]

@@ -58,11 +58,12 @@ impl AccessToken {
         let mut authorization = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes))
             .map_err(|_| FetchError::transient("the access token cannot be sent in a header"))?;
         authorization.set_sensitive(true);
+        let (stamps, scope) = Stamps::of(token);
         Ok(Self {
             authorization,
-            scope: None,
+            scope,
             expires_in: None,
-            stamps: Stamps::of(token),
+            stamps,
             issuer_time: None,
             issued_at: Wall::default(),
             expires: Moment::default(),
@@ -80,6 +81,9 @@ impl AccessToken {
     }
 
     /// The scope the issuer granted (space-separated, RFC 6749 §3.3).
+    ///
+    /// Defaults to the token's own `scope` if it is a JWT (RFC 9068 §2.2.3): Amazon Cognito, for
+    /// one, says it nowhere else.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into().into());
@@ -208,8 +212,9 @@ struct Stamps {
 }
 
 impl Stamps {
-    fn of(token: &str) -> Self {
-        let mut stamps = Self::default();
+    /// And the scope, if the token says it.
+    fn of(token: &str) -> (Self, Option<Box<str>>) {
+        let (mut stamps, mut scope) = (Self::default(), None);
         let mut segments = token.split('.');
         let (Some(_), Some(payload), Some(_), None) = (
             segments.next(),
@@ -217,14 +222,18 @@ impl Stamps {
             segments.next(),
             segments.next(),
         ) else {
-            return stamps;
+            return (stamps, scope);
         };
         let decoded = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(payload).ok();
         let Some(claims) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-            return stamps;
+            return (stamps, scope);
         };
         let claims = Zeroizing::new(claims);
         let read = json::object(&claims, |name, value| {
+            if name == "scope" {
+                scope = value.string().map(|scope| scope.as_ref().into());
+                return;
+            }
             let date = value
                 .number()
                 .filter(|seconds| (1.0..1e11).contains(seconds));
@@ -235,10 +244,9 @@ impl Stamps {
                 _ => {}
             }
         });
-        if read.is_err() {
-            Self::default()
-        } else {
-            stamps
+        match read {
+            Ok(()) => (stamps, scope),
+            Err(_) => Default::default(),
         }
     }
 }

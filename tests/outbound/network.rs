@@ -84,18 +84,21 @@ async fn a_server_that_is_silent_is_given_up_wherever_it_falls_silent() {
     let (mute, _) = raw(Vec::new()).await;
     let (half, _) = raw(HALF.to_vec()).await;
     let long = Duration::from_secs(60);
-    let quick = Auth::builder()
-        .connect_timeout(ms(150))
-        .read_timeout(ms(250));
     let slow = Auth::builder().connect_timeout(long).read_timeout(long);
-    for (url, why) in [
+    let connects = slow.clone().connect_timeout(ms(200));
+    let reads = slow.clone().read_timeout(ms(200));
+    for (quick, url, why) in [
         // Nobody answers the TLS handshake.
-        (format!("https://{address}/token"), "no connection in time"),
-        (mute, "silent for too long"),
-        (half, "silent for too long"),
+        (
+            connects,
+            format!("https://{address}/token"),
+            "no connection in time",
+        ),
+        (reads.clone(), mute, "silent for too long"),
+        (reads, half, "silent for too long"),
     ] {
         let patient = brisk().fetch_timeout(long);
-        let error = first_failure(quick.clone(), &url, patient).await;
+        let error = first_failure(quick, &url, patient).await;
         assert_eq!(error.kind(), FetchErrorKind::Timeout);
         assert!(error.to_string().contains(why), "{error}");
         // The deadline of the fetch holds all by itself.

@@ -117,19 +117,22 @@ impl Vault {
     }
 }
 
+/// How long tokens live where the last of an old secret has to die within the test.
+const LIFETIME: Duration = Duration::from_secs(4);
+
 fn orders_with(token_url: String, secret: impl Into<ClientSecret>) -> ClientCredentials {
     ClientCredentials::new(token_url, "orders", secret)
         .refresh(brisk())
-        .lifetime(early())
+        .lifetime(LifetimePolicy::default().margin(Duration::ZERO))
 }
 
 async fn short_lived_for(secret: &str) -> TestIssuer {
-    let issuer = TestIssuer::builder().lifetime(Duration::from_secs(6));
+    let issuer = TestIssuer::builder().lifetime(LIFETIME);
     let issuer = issuer.client("orders", secret).start().await;
     issuer.expect("an issuer")
 }
 
-/// The tokens and refused secrets up to the event that `last` tells, each told once.
+/// What is told, and how many requests that stands for.
 #[derive(Default)]
 struct Story {
     tokens: u64,
@@ -137,32 +140,52 @@ struct Story {
 }
 
 impl Story {
-    /// What happens to secrets until `last` has happened.
-    async fn until(&mut self, events: &mut Events, last: &str) -> Vec<String> {
+    fn hear(&mut self, change: &Change) -> String {
+        self.tokens += u64::from(matches!(change, Change::Acquired(_) | Change::Refreshed(_)));
+        self.refused += u64::from(matches!(change, Change::SecretRejected { .. }));
+        match change {
+            Change::SecretRejected { which }
+            | Change::SecretRotated { which }
+            | Change::SecretUnavailable { which, .. } => {
+                format!("{} {}", change.as_str(), which.as_str())
+            }
+            other => other.as_str().to_owned(),
+        }
+    }
+
+    /// What is told of secrets up to the next event of this kind.
+    async fn until(&mut self, events: &mut Events, kind: &str) -> Vec<String> {
         let mut told = Vec::new();
         event(events, |change| {
-            let line = match change {
-                Change::SecretRejected { which } | Change::SecretRotated { which } => {
-                    format!("{} {}", change.as_str(), which.as_str())
-                }
-                Change::SecretUnavailable { which, .. } => {
-                    format!("{} {}", change.as_str(), which.as_str())
-                }
-                other => other.as_str().to_owned(),
-            };
-            self.tokens += u64::from(matches!(change, Change::Acquired(_) | Change::Refreshed(_)));
-            self.refused += u64::from(matches!(change, Change::SecretRejected { .. }));
-            if line.starts_with("secret") {
-                told.push(line.clone());
-            }
-            line.starts_with(last).then_some(())
+            let line = self.hear(change);
+            let last = line.starts_with(kind).then_some(());
+            told.extend(line.starts_with("secret").then_some(line));
+            last
         })
         .await;
         told
     }
 
-    /// Every request that was counted is told of, but for one that is on its way.
-    fn is_complete(&self, issuer: &TestIssuer) {
+    /// Lets the readers read on until every token of an old secret is dead. The requests are
+    /// those that were told of, but for one that may be on its way.
+    async fn end<const N: usize>(
+        mut self,
+        readers: [Busy; N],
+        auth: &Auth,
+        mut events: Events,
+        issuer: &TestIssuer,
+    ) {
+        tokio::time::sleep(LIFETIME + ms(500)).await;
+        readers.into_iter().for_each(Busy::never_failed);
+        auth.shutdown().await;
+        let before = self.refused;
+        while let Ok(event) = events.recv().await {
+            self.hear(&event.change);
+        }
+        assert_eq!(
+            self.refused, before,
+            "the one that worked last is tried first"
+        );
         let (asked, told) = (issuer.counts().token, self.tokens + self.refused);
         assert!(
             asked == told || asked == told + 1,
@@ -186,22 +209,16 @@ async fn secrets_are_rotated_under_ten_thousand_reads_a_second_and_not_one_fails
     let told = story.until(&mut events, "secret_rejected").await;
     assert_eq!(told, ["secret_rejected current"]);
     issuer.set_secrets("orders", &["a", "b"]);
-    for _ in 0..2 {
-        let told = story.until(&mut events, "refreshed").await;
-        assert_eq!(told, [""; 0], "the one that worked last is tried first");
-    }
+    ask_for_another(&token, &current(&token));
+    assert_eq!(story.until(&mut events, "refreshed").await, [""; 0]);
     issuer.set_secrets("orders", &["b"]);
+    ask_for_another(&token, &current(&token));
     let told = story.until(&mut events, "secret_rotated").await;
     assert_eq!(told, ["secret_rejected previous", "secret_rotated current"]);
-    let told = story.until(&mut events, "refreshed").await;
-    assert_eq!(told, [""; 0]);
 
-    readers.into_iter().for_each(Busy::never_failed);
-    story.is_complete(&issuer);
-    assert_eq!(token.status().failures, 0);
+    story.end(readers, &auth, events, &issuer).await;
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn secrets_are_rotated_in_a_kubernetes_volume_and_no_read_fails() {
     let volume = Volume::mount("rotated", &[("current", "a\n")]);
@@ -212,30 +229,29 @@ async fn secrets_are_rotated_in_a_kubernetes_volume_and_no_read_fails() {
         .previous_secret(volume.secret("previous"));
     let token = auth.token(credential).await.expect("a token");
     let reader = Busy::of(&token);
-    assert_eq!(story.until(&mut events, "acquired").await, [""; 0]);
 
     // The volume is ahead of the issuer.
     volume.swap(&[("current", "b\n"), ("previous", "a\n")]);
+    ask_for_another(&token, &current(&token));
     let told = story.until(&mut events, "secret_rejected").await;
     assert_eq!(told, ["secret_rejected current"]);
     issuer.set_secrets("orders", &["a", "b"]);
+    ask_for_another(&token, &current(&token));
     assert_eq!(story.until(&mut events, "refreshed").await, [""; 0]);
     issuer.set_secrets("orders", &["b"]);
+    ask_for_another(&token, &current(&token));
     let told = story.until(&mut events, "secret_rotated").await;
     assert_eq!(told, ["secret_rejected previous", "secret_rotated current"]);
 
     // The issuer is ahead of the volume, as it should be.
     issuer.set_secrets("orders", &["b", "c"]);
     volume.swap(&[("current", "c"), ("previous", "b")]);
+    ask_for_another(&token, &current(&token));
     let told = story.until(&mut events, "secret_rotated").await;
     assert_eq!(told, ["secret_rotated current"]);
     issuer.set_secrets("orders", &["c"]);
-    assert_eq!(story.until(&mut events, "refreshed").await, [""; 0]);
-
-    reader.never_failed();
-    story.is_complete(&issuer);
+    story.end([reader], &auth, events, &issuer).await;
 }
-
 #[tokio::test]
 async fn a_secret_rotated_in_its_file_takes_effect_without_a_restart() {
     let volume = Volume::mount("alone", &[("current", "secret-a\n")]);
@@ -249,15 +265,11 @@ async fn a_secret_rotated_in_its_file_takes_effect_without_a_restart() {
     let reader = Reader::of(&token);
 
     issuer.set_secrets("orders", &["secret-b"]);
-    let renewing = tokio::spawn({
-        let (token, first) = (token.clone(), Arc::clone(&first));
-        async move { token.renew(&first).await }
-    });
+    ask_for_another(&token, &first);
     let error = failure(&mut events, "refused", true).await;
     assert_eq!(error.oauth_error(), Some("invalid_client"));
     volume.swap(&[("current", "secret-b\n")]);
     recovery(&mut events).await;
-    renewing.abort();
     reader.never_failed();
     assert!(!current(&token).is_same_token(&first));
 }
@@ -365,7 +377,6 @@ async fn unreadable(secret: ClientSecret, kind: &str) -> String {
     error.to_string()
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn a_secret_that_cannot_be_read_is_transient_and_says_where_it_should_be() {
     let volume = Volume::mount("unreadable", &[]);
@@ -396,7 +407,6 @@ async fn a_secret_that_cannot_be_read_is_transient_and_says_where_it_should_be()
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_variable_that_holds_no_secret_is_named_and_not_shown() {
     use std::ffi::OsStr;
@@ -458,6 +468,7 @@ async fn a_closure_that_fails_for_a_while_never_costs_the_token_in_hand() {
     let token = token.await.expect("a token");
     let (first, reader) = (current(&token), Reader::of(&token));
     vault.set(Err("sealed"));
+    ask_for_another(&token, &first);
     for _ in 0..3 {
         failure(&mut events, "other", true).await;
     }
@@ -487,6 +498,7 @@ async fn while_the_current_secret_cannot_be_read_the_previous_does_its_work() {
 
     // What is refused is not sent over and over while the right one cannot be read.
     issuer.set_secrets("orders", &["new"]);
+    ask_for_another(&token, &current(&token));
     let told = story.until(&mut events, "secret_rejected").await;
     assert_eq!(
         told.last().map(String::as_str),

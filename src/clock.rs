@@ -12,6 +12,9 @@ impl Tick {
     /// The least tick: before every event.
     pub(crate) const ZERO: Self = Self(0);
 
+    /// Where every clock begins, 146 years on, so that a value can be older than the machine.
+    pub(crate) const ORIGIN: Self = Self(1 << 62);
+
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -23,6 +26,11 @@ impl Tick {
     /// The tick `by` later; the last tick there is when that is out of range.
     pub(crate) fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(nanos(by)))
+    }
+
+    /// The tick `by` earlier; the least tick when that is out of range.
+    pub(crate) fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(by)))
     }
 
     /// How long after `earlier` this is; zero when it is not.
@@ -64,6 +72,10 @@ impl Wall {
 
     pub(crate) fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(nanos(by)))
+    }
+
+    pub(crate) fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(by)))
     }
 
     pub(crate) const fn since(self, earlier: Self) -> Duration {
@@ -201,7 +213,8 @@ mod system {
     use rustix::time::{ClockId, Timespec, clock_gettime};
 
     pub(super) fn tick() -> Tick {
-        Tick(nanos(clock_gettime(ClockId::Boottime)))
+        let since_boot = nanos(clock_gettime(ClockId::Boottime));
+        Tick(Tick::ORIGIN.0.saturating_add(since_boot))
     }
 
     pub(super) fn wall() -> Wall {
@@ -228,9 +241,7 @@ mod system {
 
     pub(super) fn tick() -> Tick {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
-        Tick::ZERO
-            .after(ORIGIN.get_or_init(Instant::now).elapsed())
-            .next()
+        Tick::ORIGIN.after(ORIGIN.get_or_init(Instant::now).elapsed())
     }
 
     pub(super) fn wall() -> Wall {

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::clock::Wall;
 use crate::fault::FetchError;
+use crate::store::{StoreError, StoreErrorKind, StoreOperation};
 
 /// Something that happened to one resource or to the runtime. Never holds a token, a secret or
 /// a subject.
@@ -59,6 +60,13 @@ pub enum Change {
     Refreshed(Refreshed),
     /// A resource server refused the token in service, and another was asked for.
     Rejected,
+    /// A value of the store is in service; a fresh one follows.
+    Restored {
+        /// Its version; the first is 1.
+        version: u64,
+        /// How long ago it was obtained, or a key set confirmed.
+        age: Duration,
+    },
     /// An actor crashed and is running again; snapshots and handles are untouched.
     Restarted {
         /// Which.
@@ -86,8 +94,38 @@ pub enum Change {
         /// The scopes that are missing.
         missing: Vec<String>,
     },
+    /// The provider does not know the client by this secret. If there is another one, it is
+    /// tried in the same fetch.
+    SecretRejected {
+        /// Which.
+        which: SecretRole,
+    },
+    /// The provider accepted another client secret than the last time.
+    SecretRotated {
+        /// Which.
+        which: SecretRole,
+    },
+    /// A client secret could not be read, and the other one did its work.
+    SecretUnavailable {
+        /// Which.
+        which: SecretRole,
+        /// Why.
+        error: FetchError,
+    },
     /// The resource was retired, or the runtime stopped.
     Stopped,
+    /// The store could not be asked, or could not keep a value. Nothing else depends on it.
+    StoreFailed {
+        /// What it was asked to do.
+        operation: StoreOperation,
+        /// Why it did not.
+        error: StoreError,
+    },
+    /// The store had a record that is of no use; the value is fetched.
+    StoreIgnored {
+        /// Why it is of no use.
+        reason: StoreErrorKind,
+    },
     /// The endpoint asked for fewer requests: nobody asks it anything for this long.
     Throttled {
         /// How long, from now.
@@ -114,7 +152,7 @@ impl Change {
     pub(crate) const fn is_new_value(&self) -> bool {
         matches!(
             self,
-            Self::Acquired(_) | Self::Refreshed(_) | Self::Rotated { .. }
+            Self::Acquired(_) | Self::Refreshed(_) | Self::Restored { .. } | Self::Rotated { .. }
         )
     }
 
@@ -130,10 +168,16 @@ impl Change {
             Self::Refreshed(_) => "refreshed",
             Self::Rejected => "rejected",
             Self::Restarted { .. } => "restarted",
+            Self::Restored { .. } => "restored",
             Self::Rotated { .. } => "rotated",
             Self::SameToken(_) => "same_token",
             Self::ScopeNarrowed { .. } => "scope_narrowed",
+            Self::SecretRejected { .. } => "secret_rejected",
+            Self::SecretRotated { .. } => "secret_rotated",
+            Self::SecretUnavailable { .. } => "secret_unavailable",
             Self::Stopped => "stopped",
+            Self::StoreFailed { .. } => "store_failed",
+            Self::StoreIgnored { .. } => "store_ignored",
             Self::Throttled { .. } => "throttled",
         }
     }
@@ -163,6 +207,37 @@ impl Actor {
     }
 }
 
+/// One of the two secrets that a client may have while they are rotated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SecretRole {
+    /// The one that stays.
+    #[default]
+    Current,
+    /// The one that goes.
+    Previous,
+}
+
+impl SecretRole {
+    pub(crate) const ALL: [Self; 2] = [Self::Current, Self::Previous];
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Current => Self::Previous,
+            Self::Previous => Self::Current,
+        }
+    }
+
+    /// A stable label for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+        }
+    }
+}
+
 /// What asked for a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -188,6 +263,12 @@ impl fmt::Display for Event {
                 )
             }
             Change::ScopeNarrowed { missing } => write!(f, " missing=[{}]", missing.join(", ")),
+            Change::SecretRejected { which } | Change::SecretRotated { which } => {
+                write!(f, " which={}", which.as_str())
+            }
+            Change::SecretUnavailable { which, error } => {
+                write!(f, " which={} error={error}", which.as_str())
+            }
             Change::Throttled { pause } => write!(f, " pause={pause:.1?}"),
             Change::RefreshFailed {
                 error,
@@ -222,6 +303,11 @@ impl fmt::Display for Event {
             Change::Recovered { failures } => write!(f, " failures={failures}"),
             Change::Expired { cause: Some(cause) } => write!(f, " cause={cause}"),
             Change::Restarted { actor } => write!(f, " actor={}", actor.as_str()),
+            Change::Restored { version, age } => write!(f, " version={version} age={age:.1?}"),
+            Change::StoreFailed { operation, error } => {
+                write!(f, " operation={} error={error}", operation.as_str())
+            }
+            Change::StoreIgnored { reason } => write!(f, " reason={}", reason.as_str()),
             _ => Ok(()),
         }
     }
@@ -288,6 +374,31 @@ fn log(actor: Actor, name: &str, change: &Change) {
         Change::Expired { .. } => tracing::warn!(actor, name, "expired"),
         Change::Recovered { failures } => tracing::info!(actor, name, failures, "recovered"),
         Change::Restarted { .. } => tracing::info!(actor, "restarted"),
+        Change::SecretRejected { which } => {
+            tracing::warn!(actor, name, which = which.as_str(), "secret rejected");
+        }
+        Change::SecretRotated { which } => {
+            tracing::info!(actor, name, which = which.as_str(), "secret rotated");
+        }
+        Change::SecretUnavailable { which, error } => {
+            tracing::warn!(actor, name, which = which.as_str(), error = %error, "secret unavailable");
+        }
+        Change::Restored { version, age } => {
+            tracing::info!(actor, name, version, ?age, "restored");
+        }
+        Change::StoreFailed { operation, error } => {
+            let operation = operation.as_str();
+            let kind = error.as_str();
+            tracing::warn!(actor, name, operation, kind, error = %error, "store failed");
+        }
+        Change::StoreIgnored { reason } if *reason != StoreErrorKind::Expired => {
+            tracing::warn!(
+                actor,
+                name,
+                reason = reason.as_str(),
+                "stored value ignored"
+            );
+        }
         Change::ScopeNarrowed { .. } | Change::Throttled { .. } => {
             tracing::warn!(actor, name, change = change.as_str(), "needs attention");
         }

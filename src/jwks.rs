@@ -12,9 +12,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
+use zeroize::Zeroizing;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
 pub(crate) use discovery::Discovery;
@@ -25,6 +27,7 @@ pub use limits::KeySetLimits;
 pub use rotation::RotationPolicy;
 
 use crate::fault::{FetchError, FetchErrorKind};
+use crate::store::{Record, StoreError, StoreErrorKind, frame};
 
 /// The verification keys of one issuer.
 ///
@@ -45,6 +48,8 @@ use crate::fault::{FetchError, FetchErrorKind};
 /// # Ok::<(), midil_auth::FetchError>(())
 /// ```
 pub struct KeySet {
+    /// As it was read, for a store.
+    json: Box<[u8]>,
     /// Another for every set that was ever read.
     id: u64,
     keys: Vec<Key>,
@@ -67,6 +72,9 @@ struct Document<'a> {
     #[serde(borrow)]
     keys: Vec<&'a RawValue>,
 }
+
+/// The form in which a store keeps a set.
+const STORED: &str = "keys/1";
 
 impl KeySet {
     /// Reads a JWK Set (RFC 7517 §5).
@@ -98,6 +106,7 @@ impl KeySet {
             ));
         }
         let mut set = Self {
+            json: json.into(),
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             keys: Vec::with_capacity(document.keys.len()),
             by_kid: HashMap::with_capacity(document.keys.len()),
@@ -119,6 +128,43 @@ impl KeySet {
                     set.skipped.len()
                 ),
             ));
+        }
+        Ok(set)
+    }
+
+    /// What a store keeps of the set, but for its times.
+    fn freeze(&self) -> Zeroizing<Vec<u8>> {
+        let origin = self.origin.as_ref();
+        let url = origin.map_or("", |origin| origin.url.as_str());
+        let etag = origin.and_then(|origin| origin.etag.as_ref());
+        let etag = etag.map_or(&[][..], HeaderValue::as_bytes);
+        let declared = self.declared.map(AlgorithmSet::names).unwrap_or_default();
+        frame::write(&[
+            STORED.as_bytes(),
+            url.as_bytes(),
+            etag,
+            declared.as_bytes(),
+            &self.json,
+        ])
+    }
+
+    /// The set that a store has kept, read as though it came from its issuer.
+    fn thaw(record: &Record) -> Result<Self, StoreError> {
+        let [url, etag, declared, json] = frame::read(record.payload(), STORED)?;
+        // It was within the limits when it was fetched.
+        let mut set = Self::read(json, usize::MAX).map_err(|_| StoreErrorKind::Corrupt)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| StoreErrorKind::Corrupt);
+        let (url, declared) = (text(url)?, text(declared)?);
+        if !declared.is_empty() {
+            let known = AlgorithmSet::from_names(declared);
+            set.declared = Some(known.ok_or(StoreErrorKind::Corrupt)?);
+        }
+        if !url.is_empty() {
+            let etag = HeaderValue::from_bytes(etag).ok();
+            set.origin = Some(Origin {
+                url: Url::parse(url).map_err(|_| StoreErrorKind::Corrupt)?,
+                etag: etag.filter(|etag| !etag.is_empty()),
+            });
         }
         Ok(set)
     }
@@ -268,5 +314,41 @@ impl fmt::Debug for KeySet {
             .field("kids", &self.kids().collect::<Vec<_>>())
             .field("skipped", &self.skipped)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Wall;
+
+    #[test]
+    fn a_set_is_thawed_as_it_was_frozen() {
+        const JSON: &[u8] = br#"{"keys":[
+            {"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+            {"kty":"oct","kid":"b","k":"AAAA"}
+        ]}"#;
+        let url = Url::parse("https://idp.example.com/keys").expect("a URL");
+        let etag = HeaderValue::from_static("\"1\"");
+        let declared = [Algorithm::RS256, Algorithm::EdDSA];
+        for (declared, origin) in [
+            (None, None),
+            (Some(declared.into_iter().collect()), Some(None)),
+            (Some(AlgorithmSet::ALL), Some(Some(etag))),
+        ] {
+            let mut set = KeySet::from_json(JSON).expect("a set");
+            set.declared = declared;
+            set.origin = origin.map(|etag| Origin {
+                url: url.clone(),
+                etag,
+            });
+            let times = (Wall::default(), Wall::default());
+            let record = Record::of(1, times.0, times.1, set.freeze());
+            let thawed = KeySet::thaw(&record).expect("thawed");
+            assert_eq!(format!("{thawed:?}"), format!("{set:?}"));
+            assert_eq!(thawed.declared(), declared);
+            assert_eq!(format!("{:?}", thawed.origin), format!("{:?}", set.origin));
+            assert!(thawed.diff(Some(&set)).is_none());
+        }
     }
 }

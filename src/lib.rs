@@ -17,6 +17,7 @@ mod provider;
 mod refresh;
 mod secret;
 mod snapshot;
+pub mod store;
 mod supervisor;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -18,13 +18,18 @@ pub(crate) mod source;
 mod task;
 mod timer;
 mod verdict;
+pub(crate) mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Moment, Tick};
+use zeroize::Zeroizing;
+
+use crate::clock::{Moment, Tick, Wall};
 use crate::event::{Cause, Change};
+pub(crate) use crate::fault::within;
 use crate::fault::{ConfigError, FetchError, FetchErrorKind};
+use crate::store::{Record, StoreError};
 use backoff::Backoff;
 use lifecycle::{Pace, State};
 use source::Fetched;
@@ -214,23 +219,6 @@ pub enum Start {
     Wait,
 }
 
-/// Refuses a duration outside `[least, most]`.
-pub(crate) fn within(
-    field: &'static str,
-    value: Duration,
-    least: Duration,
-    most: Duration,
-) -> Result<(), ConfigError> {
-    if value >= least && value <= most {
-        return Ok(());
-    }
-    Err(ConfigError::new(
-        field,
-        format!("is {value:?}"),
-        format!("use a duration from {least:?} to {most:?}"),
-    ))
-}
-
 /// When a value is to be refreshed and until when it may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Freshness {
@@ -296,6 +284,16 @@ pub(crate) trait Resource: Send + Sync + Sized + 'static {
         freshness: &Freshness,
         asked: Asked,
     ) -> Option<Change>;
+
+    /// Whether a store is to learn that a fetch confirmed the value in service, because its age
+    /// counts from then.
+    const AGES: bool;
+
+    /// What a store keeps of a value that was obtained then, and until when at most.
+    fn freeze(&self, policy: &Self::Policy, obtained: Wall) -> (Wall, Zeroizing<Vec<u8>>);
+
+    /// The value that a store has kept, still to be admitted.
+    fn thaw(record: &Record) -> Result<Self, StoreError>;
 }
 
 /// The circumstances of a fetch that brought a value.
@@ -353,10 +351,10 @@ impl<T> Snapshot<T> {
     pub(crate) fn throttled_until(&self) -> Option<Tick> {
         let error = self.error.as_ref()?;
         let throttled = error.kind() == FetchErrorKind::Throttled;
+        // A refusal is probed more slowly than the endpoint asked for.
+        let asked = error.retry_after_hint().is_some() && error.is_transient();
         match self.state {
-            State::Waiting { until, .. } if throttled || error.retry_after_hint().is_some() => {
-                Some(until)
-            }
+            State::Waiting { until, .. } if throttled || asked => Some(until),
             _ => None,
         }
     }

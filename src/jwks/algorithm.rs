@@ -103,6 +103,20 @@ impl AlgorithmSet {
         self.0 == 0
     }
 
+    /// The names of its algorithms, separated by spaces.
+    pub(super) fn names(self) -> String {
+        let names = Algorithm::ALL
+            .into_iter()
+            .filter(|algorithm| self.contains(*algorithm))
+            .map(Algorithm::as_str);
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The set of these names; `None` where one is not known.
+    pub(super) fn from_names(names: &str) -> Option<Self> {
+        names.split(' ').map(Algorithm::from_name).collect()
+    }
+
     pub(crate) const fn with(self, algorithm: Algorithm) -> Self {
         Self(self.0 | 1 << algorithm as u16)
     }

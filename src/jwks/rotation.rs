@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::KeySet;
 use crate::clock::{Moment, Wall};
 use crate::event::{Actor, Change};
 use crate::fault::{ConfigError, FetchError, FetchErrorKind};
 use crate::refresh::{Asked, Freshness, RefreshPolicy, Resource, within};
+use crate::store::{Record, StoreError};
 
 /// How often a key set is fetched and how long it is trusted without.
 ///
@@ -174,5 +177,15 @@ impl Resource for KeySet {
             skipped: self.skipped().iter().map(ToString::to_string).collect(),
             cause: asked.cause,
         })
+    }
+
+    const AGES: bool = true;
+
+    fn freeze(&self, policy: &RotationPolicy, obtained: Wall) -> (Wall, Zeroizing<Vec<u8>>) {
+        (obtained.after(policy.max_stale), self.freeze())
+    }
+
+    fn thaw(record: &Record) -> Result<Self, StoreError> {
+        Self::thaw(record)
     }
 }

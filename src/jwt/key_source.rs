@@ -8,11 +8,15 @@ use crate::clock::Clock;
 use crate::fault::ConfigError;
 use crate::jwks::{Discovery, JwksEndpoint, KeySet, KeySetLimits};
 use crate::refresh::source::DynSource;
+use crate::store::StoreKey;
 use crate::transport::{self, Transport};
 
 /// What the builder was told.
 pub(crate) enum KeySource {
-    Custom(Arc<dyn DynSource<KeySet>>),
+    Custom {
+        source: Arc<dyn DynSource<KeySet>>,
+        stored_as: Option<String>,
+    },
     Discover(Metadata),
     Url(String),
 }
@@ -27,6 +31,18 @@ pub(crate) enum Metadata {
 impl KeySource {
     pub(crate) const fn discovered() -> Self {
         Self::Discover(Metadata::OpenId)
+    }
+
+    /// What the issuer's key sets are stored under, if they are. Keys of any host are not those
+    /// of the issuer's own.
+    pub(super) fn store_key(&self, issuer: &str, only_host: Option<&str>) -> Option<StoreKey> {
+        let (how, place) = match self {
+            Self::Custom { stored_as, .. } => ("source", stored_as.as_deref()?),
+            Self::Discover(metadata) => metadata.store_key(),
+            Self::Url(url) => ("url", url.as_str()),
+        };
+        let hosts = only_host.map_or("", |_| "issuer_host_only");
+        Some(StoreKey::of_keys(issuer, how, place, hosts))
     }
 
     /// The source itself, once the runtime's HTTP client and clock are known. Discovered keys must
@@ -46,7 +62,7 @@ impl KeySource {
             clock: clock.clone(),
         };
         Ok(match self {
-            Self::Custom(source) => source,
+            Self::Custom { source, .. } => source,
             Self::Url(url) => Arc::new(endpoint(transport::endpoint("jwks_url", &url)?)),
             Self::Discover(metadata) => Arc::new(Discovery {
                 issuer: issuer.to_owned(),
@@ -60,6 +76,14 @@ impl KeySource {
 }
 
 impl Metadata {
+    fn store_key(&self) -> (&'static str, &str) {
+        match self {
+            Self::At(url) => ("discovery_url", url),
+            Self::AuthorizationServer => ("oauth-authorization-server", ""),
+            Self::OpenId => ("openid-configuration", ""),
+        }
+    }
+
     fn url(self, issuer: &str) -> Result<Url, ConfigError> {
         match self {
             Self::At(url) => transport::endpoint("discovery_url", &url),

@@ -9,11 +9,12 @@ use crate::fault::ConfigError;
 use crate::refresh::address::Registration;
 use crate::refresh::source::{DynSource, Source};
 use crate::refresh::{RefreshPolicy, Start};
+use crate::store::StoreKey;
 use crate::transport::Transport;
 
-/// Makes the source once the runtime's HTTP client and clock are known.
+/// Makes the source once the runtime's HTTP client and clock and the policy are known.
 pub(super) type SourceOf =
-    Box<dyn FnOnce(&Transport, &Clock) -> Arc<dyn DynSource<AccessToken>> + Send>;
+    Box<dyn FnOnce(&Transport, &Clock, &RefreshPolicy) -> Arc<dyn DynSource<AccessToken>> + Send>;
 
 /// A credential: where its tokens come from and how they are kept fresh.
 ///
@@ -25,6 +26,7 @@ pub struct Credential {
     name: Arc<str>,
     source: SourceOf,
     endpoint: Option<Arc<str>>,
+    store_key: Option<StoreKey>,
     refresh: RefreshPolicy,
     lifetime: LifetimePolicy,
     start: Start,
@@ -36,8 +38,9 @@ impl Credential {
         let source: Arc<dyn DynSource<AccessToken>> = Arc::new(source);
         Self {
             name: name.into().into(),
-            source: Box::new(move |_, _| source),
+            source: Box::new(move |_, _, _| source),
             endpoint: None,
+            store_key: None,
             refresh: RefreshPolicy::for_tokens(),
             lifetime: LifetimePolicy::default(),
             start: Start::Wait,
@@ -58,6 +61,7 @@ impl Credential {
             name: name.into(),
             source,
             endpoint: Some(endpoint.into()),
+            store_key: None,
             refresh,
             lifetime,
             start,
@@ -82,6 +86,19 @@ impl Credential {
         self
     }
 
+    /// The name under which the tokens of a source of your own outlive the process, where the
+    /// runtime has a [`store`](crate::store); no other source may have it. Defaults to none: its
+    /// tokens are not stored. Client credentials are stored under what they ask for.
+    pub fn stored_as(mut self, name: impl AsRef<str>) -> Self {
+        self.store_key = Some(StoreKey::of_source(name.as_ref()));
+        self
+    }
+
+    pub(super) fn stored_under(mut self, key: StoreKey) -> Self {
+        self.store_key = Some(key);
+        self
+    }
+
     pub(crate) fn register(
         self,
         transport: &Transport,
@@ -91,10 +108,11 @@ impl Credential {
         self.lifetime.validate()?;
         Ok(Registration {
             name: self.name,
-            source: (self.source)(transport, clock),
+            source: (self.source)(transport, clock, &self.refresh),
             policy: self.lifetime,
             refresh: self.refresh,
             endpoint: self.endpoint,
+            store_key: self.store_key,
             start: self.start,
         })
     }

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::AccessToken;
+use crate::clock::Wall;
 use crate::event::{Actor, Change, Refreshed};
 use crate::fault::{ConfigError, FetchError, FetchErrorKind};
 use crate::refresh::{Asked, Freshness, RefreshPolicy, Resource, within};
+use crate::store::{Record, StoreError};
 
 /// How a token's lifetime is used.
 ///
@@ -163,9 +167,22 @@ impl Resource for AccessToken {
         };
         Some(match previous {
             None => Change::Acquired(token),
-            Some(previous) if previous.is_same_token(self) => Change::SameToken(token),
+            Some(previous) if previous.is_same_token(self) => Change::SameToken(Refreshed {
+                version: asked.version.saturating_sub(1),
+                ..token
+            }),
             Some(_) => Change::Refreshed(token),
         })
+    }
+
+    const AGES: bool = false;
+
+    fn freeze(&self, _: &LifetimePolicy, _: Wall) -> (Wall, Zeroizing<Vec<u8>>) {
+        (self.expires(), self.freeze())
+    }
+
+    fn thaw(record: &Record) -> Result<Self, StoreError> {
+        Self::thaw(record)
     }
 }
 

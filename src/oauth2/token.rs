@@ -11,8 +11,12 @@ use crate::clock::{Moment, Wall};
 use crate::fault::{FetchError, FetchErrorKind};
 use crate::json;
 use crate::refresh::Asked;
+use crate::store::{Record, StoreError, StoreErrorKind, frame};
 
 const PREFIX: &str = "Bearer ";
+
+/// The form in which a store keeps a token.
+const STORED: &str = "token/1";
 
 /// An OAuth 2.0 access token (RFC 6749 §1.4) of type `Bearer` (RFC 6750).
 ///
@@ -54,11 +58,12 @@ impl AccessToken {
         let mut authorization = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes))
             .map_err(|_| FetchError::transient("the access token cannot be sent in a header"))?;
         authorization.set_sensitive(true);
+        let (stamps, scope) = Stamps::of(token);
         Ok(Self {
             authorization,
-            scope: None,
+            scope,
             expires_in: None,
-            stamps: Stamps::of(token),
+            stamps,
             issuer_time: None,
             issued_at: Wall::default(),
             expires: Moment::default(),
@@ -76,6 +81,9 @@ impl AccessToken {
     }
 
     /// The scope the issuer granted (space-separated, RFC 6749 §3.3).
+    ///
+    /// Defaults to the token's own `scope` if it is a JWT (RFC 9068 §2.2.3): Amazon Cognito, for
+    /// one, says it nowhere else.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into().into());
@@ -158,6 +166,31 @@ impl AccessToken {
         }
     }
 
+    /// What a store keeps of the token, but for its times.
+    pub(super) fn freeze(&self) -> Zeroizing<Vec<u8>> {
+        let scope = self.scope.as_deref().unwrap_or_default();
+        frame::write(&[STORED, self.expose(), scope])
+    }
+
+    /// The token that a store has kept. Its lifetime was settled when it was obtained.
+    pub(super) fn thaw(record: &Record) -> Result<Self, StoreError> {
+        let [token, scope] = frame::read(record.payload(), STORED)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| StoreErrorKind::Corrupt);
+        let token = Self::bearer(text(token)?).map_err(|_| StoreErrorKind::Corrupt)?;
+        Ok(Self {
+            scope: Some(text(scope)?)
+                .filter(|scope| !scope.is_empty())
+                .map(Into::into),
+            expires_in: Some(record.expires().since(record.obtained())),
+            stamps: Stamps::default(),
+            ..token
+        })
+    }
+
+    pub(super) const fn expires(&self) -> Wall {
+        self.expires.wall
+    }
+
     pub(super) fn stamp(&mut self, asked: Moment, lifetime: Duration) {
         self.issued_at = asked.wall;
         self.expires = asked.after(lifetime);
@@ -179,8 +212,9 @@ struct Stamps {
 }
 
 impl Stamps {
-    fn of(token: &str) -> Self {
-        let mut stamps = Self::default();
+    /// And the scope, if the token says it.
+    fn of(token: &str) -> (Self, Option<Box<str>>) {
+        let (mut stamps, mut scope) = (Self::default(), None);
         let mut segments = token.split('.');
         let (Some(_), Some(payload), Some(_), None) = (
             segments.next(),
@@ -188,14 +222,18 @@ impl Stamps {
             segments.next(),
             segments.next(),
         ) else {
-            return stamps;
+            return (stamps, scope);
         };
         let decoded = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(payload).ok();
         let Some(claims) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-            return stamps;
+            return (stamps, scope);
         };
         let claims = Zeroizing::new(claims);
         let read = json::object(&claims, |name, value| {
+            if name == "scope" {
+                scope = value.string().map(|scope| scope.as_ref().into());
+                return;
+            }
             let date = value
                 .number()
                 .filter(|seconds| (1.0..1e11).contains(seconds));
@@ -206,10 +244,9 @@ impl Stamps {
                 _ => {}
             }
         });
-        if read.is_err() {
-            Self::default()
-        } else {
-            stamps
+        match read {
+            Ok(()) => (stamps, scope),
+            Err(_) => Default::default(),
         }
     }
 }

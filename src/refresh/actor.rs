@@ -15,6 +15,7 @@ use super::endpoint::{Endpoints, Seat};
 use super::lifecycle::{Action, Input, Lifecycle, State, Why};
 use super::task::{self, Owned};
 use super::verdict::Verdict;
+use super::warm::{self, Courier, LoadOutcome};
 use super::{Asked, Outcome, Resource, Snapshot};
 use crate::clock::{Clock, Moment, Tick};
 use crate::event::{Announcer, Cause, Change};
@@ -35,6 +36,13 @@ pub(crate) enum Letter<T> {
     Crash,
     /// Somebody left a demand with this entry.
     Demand(Id),
+    /// The store has answered.
+    Loaded {
+        incarnation: u64,
+        id: Id,
+        attempt: u32,
+        outcome: LoadOutcome<T>,
+    },
     /// Forget this entry.
     Retire(Id),
     /// The timer of this epoch has run out.
@@ -88,6 +96,7 @@ impl<T: Resource> Refresher<T> {
             slots: HashMap::new(),
             agenda: Agenda::default(),
             endpoints: Endpoints::default(),
+            leaving: Vec::new(),
             timer: None,
             epoch: 0,
         };
@@ -112,10 +121,19 @@ impl<T: Resource> Refresher<T> {
         desk.arm();
         Ok(())
     }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<Knock>,
+        desk: &mut Desk<T>,
+    ) -> Result<(), ActorProcessingErr> {
+        desk.see_off().await;
+        Ok(())
+    }
 }
 
-/// A fetch in flight.
-struct Fetch {
+/// A fetch in flight, or a load before the first.
+pub(super) struct Fetch {
     #[expect(dead_code, reason = "held for its drop: the task ends with it")]
     task: Owned,
     begun: Moment,
@@ -128,9 +146,10 @@ struct Fetch {
 pub(super) struct Slot<T: Resource> {
     pub(super) entry: Arc<Entry<T>>,
     pub(super) life: Lifecycle,
-    fetch: Option<Box<Fetch>>,
+    pub(super) fetch: Option<Box<Fetch>>,
     /// While parked: waits for what the refusal depended on to change.
     watch: Option<Owned>,
+    pub(super) courier: Option<Courier>,
     /// When the value in service ends, until that has been announced.
     pub(super) expires: Option<Tick>,
     /// Where the agenda has this slot.
@@ -145,6 +164,8 @@ pub(crate) struct Desk<T: Resource> {
     pub(super) slots: HashMap<Id, Box<Slot<T>>>,
     pub(super) agenda: Agenda,
     pub(super) endpoints: Endpoints,
+    /// Couriers of retired slots that are still out.
+    pub(super) leaving: Vec<Courier>,
     pub(super) timer: Option<(Tick, Owned)>,
     pub(super) epoch: u64,
     /// A moment since which both clocks have gone alike.
@@ -174,10 +195,17 @@ impl<T: Resource> Desk<T> {
                 if let Some((after, insist)) = demand {
                     if insist && let Some(slot) = self.slots.get(&id) {
                         self.announce(&slot.entry.name, Change::Rejected);
+                        self.disown(id, after);
                     }
                     self.feed(id, Input::Demand { after, insist });
                 }
             }
+            Letter::Loaded {
+                incarnation,
+                id,
+                attempt,
+                outcome,
+            } if incarnation == self.incarnation => self.loaded(id, attempt, outcome),
             Letter::Retire(id) => self.retire(id),
             Letter::Wake(id) => self.feed(id, Input::Wake),
             Letter::Tick { incarnation, epoch }
@@ -186,7 +214,7 @@ impl<T: Resource> Desk<T> {
                 self.tick();
             }
             // Of a fetch or a timer that was replaced while its word was on the way.
-            Letter::Completed { .. } | Letter::Tick { .. } => {}
+            Letter::Completed { .. } | Letter::Loaded { .. } | Letter::Tick { .. } => {}
             #[cfg(feature = "testing")]
             #[expect(clippy::panic, reason = "a test asked for it")]
             Letter::Crash => panic!("crash requested by a test"),
@@ -211,14 +239,19 @@ impl<T: Resource> Desk<T> {
         {
             self.endpoints.pause(endpoint, until);
         }
+        let mut life = Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed);
+        if let (Some(shelf), None) = (&entry.shelf, confirmed) {
+            life.ask_store(shelf.patience);
+        }
         let slot = Slot {
-            life: Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed),
+            life,
             // One that has passed was announced by whoever ran before.
             expires: confirmed
                 .map(|_| snapshot.freshness.usable_until.tick)
                 .filter(|&at| at > self.context.clock.tick()),
             fetch: None,
             watch,
+            courier: None,
             due: None,
             entry,
         };
@@ -233,9 +266,10 @@ impl<T: Resource> Desk<T> {
     }
 
     fn retire(&mut self, id: Id) {
-        if let Some(slot) = self.slots.remove(&id) {
+        if let Some(mut slot) = self.slots.remove(&id) {
             self.agenda.reschedule(id, slot.due, None);
             self.announce(&slot.entry.name, Change::Stopped);
+            self.let_finish(slot.courier.take());
             // With the last handle gone this may drop the application's source: if that panics,
             // it is no matter of the other credentials.
             let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(slot)));
@@ -251,7 +285,11 @@ impl<T: Resource> Desk<T> {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        let cause = cause_of(slot.life.state(), input);
+        let loading = slot.life.is_loading();
+        let cause = match &slot.fetch {
+            Some(load) if loading => load.cause,
+            _ => cause_of(slot.life.state(), input),
+        };
         let open_at = || match &slot.entry.endpoint {
             Some(endpoint) => self.endpoints.open_at(endpoint, now.tick),
             None => now.tick,
@@ -274,6 +312,15 @@ impl<T: Resource> Desk<T> {
                     seat: endpoint.map(|name| self.endpoints.sit(name)),
                 }));
             }
+            Action::Load { attempt } => {
+                let address = &self.context.address;
+                slot.fetch = Some(Box::new(Fetch {
+                    task: warm::load(&slot.entry, address, self.incarnation, attempt),
+                    begun: now,
+                    cause,
+                    seat: None,
+                }));
+            }
             Action::Abandon => {
                 let timeout = slot.entry.care.refresh.pace.fetch_timeout;
                 let error = FetchError::new(
@@ -286,6 +333,9 @@ impl<T: Resource> Desk<T> {
             Action::Nothing | Action::Publish | Action::Report => {}
         }
         self.settle(id);
+        if loading && input == Input::Due {
+            self.note_silence(id);
+        }
     }
 
     /// Judges what a fetch brought, then publishes or reports.
@@ -304,6 +354,7 @@ impl<T: Resource> Desk<T> {
         let mut notes = Vec::new();
         let judged = outcome.and_then(|fetched| {
             notes = fetched.notes;
+            let value = fetched.value?;
             let asked = Asked {
                 at: fetch.begun,
                 took: now.tick.since(fetch.begun.tick),
@@ -312,7 +363,7 @@ impl<T: Resource> Desk<T> {
                 draw: slot.life.draw(),
                 cause: fetch.cause,
             };
-            Verdict::on(&slot.entry, fetched.value, asked)
+            Verdict::on(&slot.entry, value, asked)
         });
         match judged {
             Ok(verdict) => {
@@ -325,7 +376,7 @@ impl<T: Resource> Desk<T> {
                 slot.life.step(&pace, now.tick, succeeded, || now.tick);
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, fetch.begun, failures);
-                self.announce_all(id, notes);
+                self.keep(id, &verdict, fetch.begun);
             }
             Err(error) => {
                 let failed = Input::Failed {
@@ -337,10 +388,12 @@ impl<T: Resource> Desk<T> {
                 self.report(id, now, &error);
             }
         }
+        self.announce_all(id, notes);
         self.settle(id);
     }
 
-    fn publish(&mut self, id: Id, verdict: &Verdict<T>, begun: Moment, failures: u32) {
+    /// Publishes a value from a fetch that began at `begun`.
+    pub(super) fn publish(&mut self, id: Id, verdict: &Verdict<T>, begun: Moment, failures: u32) {
         let Some(slot) = self.slots.get(&id) else {
             return;
         };
@@ -398,8 +451,15 @@ impl<T: Resource> Desk<T> {
         if failures == 1 && holding {
             changes.push(Change::Degraded);
         }
+        // The others at the endpoint share what it asked for, not this one's own backoff.
+        let asked = error.retry_after_hint().map(|after| {
+            let longest = slot.entry.care.refresh.pace.max_retry_after;
+            now.tick.after(after.min(longest))
+        });
+        let throttled = (error.kind() == FetchErrorKind::Throttled).then(|| slot.life.deadline());
         if let Some(endpoint) = &slot.entry.endpoint
-            && let Some(until) = snapshot.throttled_until()
+            && let Some(until) = asked.or(throttled.flatten())
+            && until > now.tick
             && self.endpoints.pause(endpoint, until)
         {
             let pause = until.since(now.tick);
@@ -409,6 +469,9 @@ impl<T: Resource> Desk<T> {
             slot.watch = Some(task::watch(&slot.entry, &self.context.address));
         }
         self.announce_all(id, changes);
+        if withdrawn.is_some() {
+            self.curtail(id, now);
+        }
     }
 
     fn announce_all(&self, id: Id, changes: Vec<Change>) {
@@ -420,7 +483,7 @@ impl<T: Resource> Desk<T> {
     }
 
     /// Publishes where the life stands, for readers and restarts, and moves the deadline.
-    fn settle(&mut self, id: Id) {
+    pub(super) fn settle(&mut self, id: Id) {
         let Some(slot) = self.slots.get(&id) else {
             return;
         };

@@ -12,9 +12,11 @@ use ractor::{ActorCell, ActorRef};
 use super::actor::Letter;
 use super::agenda::Id;
 use super::source::DynSource;
+use super::warm::Shelf;
 use super::{RefreshPolicy, Resource, Snapshot, Start};
 use crate::clock::Tick;
 use crate::snapshot::Publisher;
+use crate::store::{Backing, StoreKey};
 
 /// The ractor message: there is something in the inbox.
 pub(crate) type Knock = u8;
@@ -36,6 +38,8 @@ pub(crate) struct Entry<T: Resource> {
     pub(crate) endpoint: Option<Arc<str>>,
     /// Whether the first value is fetched without anybody asking.
     pub(crate) eager: bool,
+    /// Where its values outlive the process, if they do.
+    pub(crate) shelf: Option<Shelf>,
     pub(crate) publisher: Publisher<Snapshot<T>>,
     /// The demand on its way to the actor: the latest `after` asked for, zero for none.
     wanted: AtomicU64,
@@ -60,6 +64,8 @@ pub(crate) struct Registration<T: Resource> {
     pub(crate) policy: T::Policy,
     pub(crate) refresh: RefreshPolicy,
     pub(crate) endpoint: Option<Arc<str>>,
+    /// What its values are stored under, if the runtime has a store.
+    pub(crate) store_key: Option<StoreKey>,
     pub(crate) start: Start,
 }
 
@@ -74,11 +80,13 @@ pub(crate) struct Address<T: Resource> {
     next_id: AtomicU64,
     closed: AtomicBool,
     sent: AtomicU64,
+    backing: Option<Backing>,
 }
 
 impl<T: Resource> Address<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(backing: Option<Backing>) -> Self {
         Self {
+            backing,
             actor: ArcSwapOption::empty(),
             inbox: Mutex::default(),
             incarnations: AtomicU64::new(0),
@@ -141,6 +149,7 @@ impl<T: Resource> Address<T> {
             care: self.care(registration.policy, registration.refresh),
             endpoint: registration.endpoint,
             eager: registration.start != Start::Lazy,
+            shelf: Shelf::find(self.backing.as_ref(), registration.store_key),
             publisher: Publisher::new(Snapshot::empty()),
             wanted: AtomicU64::new(0),
             insisted: AtomicBool::new(false),

@@ -1,7 +1,8 @@
 //! The life of one resource, decided apart from being carried out. Pure: no clock, no IO, no actor.
 //!
 //! ```text
-//!            Begin, Demand                    Succeeded: Publish
+//!            Begin, Demand (before it, once: Load, then Restored or Absent)
+//!              │                              Succeeded: Publish
 //!   Idle ───────────────────▶ Fetching ─────────────────────────────▶ Waiting(Refresh)
 //!                               ▲ │ │                                     │      │
 //!                               │ │ └─ Failed, deadline: Report ─▶ Waiting(Retry | Park)
@@ -38,6 +39,8 @@ pub(crate) struct Pace {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
+    /// The load `attempt` brought nothing to serve.
+    Absent { attempt: u32 },
     /// The first value is wanted.
     Begin,
     /// Somebody needs a value from a fetch begun at or after `after`. With `insist`, a parked
@@ -50,6 +53,13 @@ pub(crate) enum Input {
         attempt: u32,
         permanent: bool,
         retry_after: Option<Duration>,
+    },
+    /// The load `attempt` brought a value that a fetch begun at `confirmed` had brought, to be
+    /// refreshed at `refresh_at`.
+    Restored {
+        attempt: u32,
+        confirmed: Tick,
+        refresh_at: Tick,
     },
     /// The fetch `attempt` brought a value to be refreshed at `refresh_at`.
     Succeeded { attempt: u32, refresh_at: Tick },
@@ -65,7 +75,11 @@ pub(crate) enum Action {
     Fetch {
         attempt: u32,
     },
-    /// Publish what the fetch brought.
+    /// Ask the store for a value, before the first fetch.
+    Load {
+        attempt: u32,
+    },
+    /// Publish what the fetch or the load brought.
     Publish,
     /// The fetch failed: say so, hold the last good value.
     Report,
@@ -77,8 +91,15 @@ pub(crate) enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Idle,
-    Fetching { begun: Tick, deadline: Tick },
-    Waiting { until: Tick, why: Why },
+    /// Or loading, which comes before the first fetch and is awaited in the same way.
+    Fetching {
+        begun: Tick,
+        deadline: Tick,
+    },
+    Waiting {
+        until: Tick,
+        why: Why,
+    },
 }
 
 /// What a waiting resource waits for.
@@ -139,6 +160,10 @@ pub(crate) struct Lifecycle {
     wakes: u32,
     /// The soonest that it is tried again for that reason.
     wakes_from: Tick,
+    /// A store to ask before the first fetch, and how long that may take.
+    unasked: Option<Duration>,
+    /// What is in flight is a load.
+    loading: bool,
     rng: Rng,
 }
 
@@ -153,6 +178,8 @@ impl Lifecycle {
             unmet: false,
             wakes: 0,
             wakes_from: Tick::ZERO,
+            unasked: None,
+            loading: false,
             rng,
         }
     }
@@ -175,8 +202,18 @@ impl Lifecycle {
         }
     }
 
+    /// Asks a store before the first fetch, for as long as `patience`.
+    pub(crate) const fn ask_store(&mut self, patience: Duration) {
+        self.unasked = Some(patience);
+    }
+
     pub(crate) const fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether the store is being asked.
+    pub(crate) const fn is_loading(&self) -> bool {
+        self.loading
     }
 
     /// Failures in a row.
@@ -184,7 +221,7 @@ impl Lifecycle {
         self.failures
     }
 
-    /// Whether the completion of `attempt` is what is being waited for.
+    /// Whether the end of `attempt` is what is being waited for.
     pub(crate) const fn awaits(&self, attempt: u32) -> bool {
         matches!(self.state, State::Fetching { .. }) && self.attempt == attempt
     }
@@ -209,6 +246,10 @@ impl Lifecycle {
         open_at: impl FnOnce() -> Tick,
     ) -> Action {
         match input {
+            Input::Absent { attempt } if self.loading && self.awaits(attempt) => {
+                self.fetch(pace, now, false, open_at)
+            }
+            Input::Absent { .. } => Action::Nothing,
             Input::Begin if self.state == State::Idle => self.fetch(pace, now, false, open_at),
             Input::Begin => Action::Nothing,
             Input::Demand { after, insist } => self.demand(pace, now, after, insist, open_at),
@@ -218,23 +259,44 @@ impl Lifecycle {
                 permanent,
                 retry_after,
             } => match self.state {
-                State::Fetching { .. } if self.awaits(attempt) => {
+                State::Fetching { .. } if self.awaits(attempt) && !self.loading => {
                     self.fail(pace, now, permanent, retry_after);
                     Action::Report
                 }
                 _ => Action::Nothing,
             },
+            Input::Restored {
+                attempt,
+                confirmed,
+                refresh_at,
+            } if self.loading && self.awaits(attempt) => {
+                self.succeed(pace, now, confirmed, refresh_at);
+                Action::Publish
+            }
+            Input::Restored { .. } => Action::Nothing,
             Input::Succeeded {
                 attempt,
                 refresh_at,
             } => match self.state {
-                State::Fetching { begun, .. } if attempt == self.attempt => {
+                State::Fetching { begun, .. } if attempt == self.attempt && !self.loading => {
                     self.succeed(pace, now, begun, refresh_at);
                     Action::Publish
                 }
                 _ => Action::Nothing,
             },
             Input::Wake => self.wake(pace, now, open_at),
+        }
+    }
+
+    fn load(&mut self, now: Tick, patience: Duration) -> Action {
+        self.attempt = self.attempt.wrapping_add(1);
+        self.loading = true;
+        self.state = State::Fetching {
+            begun: now,
+            deadline: now.after(patience),
+        };
+        Action::Load {
+            attempt: self.attempt,
         }
     }
 
@@ -245,6 +307,10 @@ impl Lifecycle {
         demanded: bool,
         open_at: impl FnOnce() -> Tick,
     ) -> Action {
+        if let Some(patience) = self.unasked.take() {
+            return self.load(now, patience);
+        }
+        self.loading = false;
         let open_at = open_at();
         if now < open_at {
             self.state = State::Waiting {
@@ -271,6 +337,9 @@ impl Lifecycle {
         match self.state {
             State::Waiting { until, why } if until <= now => {
                 self.fetch(pace, now, why == Why::Demand, open_at)
+            }
+            State::Fetching { deadline, .. } if deadline <= now && self.loading => {
+                self.fetch(pace, now, false, open_at)
             }
             State::Fetching { deadline, .. } if deadline <= now => {
                 self.fail(pace, now, false, None);
@@ -349,6 +418,7 @@ impl Lifecycle {
     fn succeed(&mut self, pace: &Pace, now: Tick, begun: Tick, refresh_at: Tick) {
         self.failures = 0;
         self.wakes = 0;
+        self.loading = false;
         self.confirmed = Some(begun);
         let refresh = refresh_at.max(begun.after(pace.min_interval));
         let demand = self.demand_allowed(pace, now, now, true);

@@ -35,8 +35,7 @@ struct State {
     wall: AtomicI64,
 }
 
-/// Ticks start above zero, which stands for "before every event".
-const FIRST_TICK: u64 = 1_000_000_000;
+const FIRST_TICK: u64 = Tick::ORIGIN.as_nanos();
 
 /// Where the wall clock of a test starts: 2030-01-01T00:00:00Z.
 const START: u64 = 1_893_456_000;
@@ -92,6 +91,13 @@ impl TestClock {
         self.0
             .wall
             .fetch_add(seconds.saturating_mul(1_000_000_000), Ordering::SeqCst);
+    }
+
+    /// Moves the wall clock alone by microseconds: many small moves are a slew, as NTP does it.
+    pub fn slew_wall(&self, micros: i64) {
+        self.0
+            .wall
+            .fetch_add(micros.saturating_mul(1_000), Ordering::SeqCst);
     }
 
     /// The time on the wall clock.

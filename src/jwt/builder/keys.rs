@@ -63,6 +63,7 @@ impl KeySettings {
         let host = self.issuer_host_only.then_some(issuer);
         Ok(Registration {
             name: name.into(),
+            store_key: self.source.store_key(issuer, host),
             source: self
                 .source
                 .connect(issuer, host, self.limits, transport, clock)?,
@@ -105,7 +106,24 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
 
     /// Takes the keys from a source of your own.
     pub fn key_source(mut self, source: impl Source<KeySet>) -> Self {
-        self.keys.source = KeySource::Custom(Arc::new(source));
+        self.keys.source = KeySource::Custom {
+            source: Arc::new(source),
+            stored_as: None,
+        };
+        self
+    }
+
+    /// As [`key_source`](Self::key_source), with a name under which the keys outlive the process
+    /// where the runtime has a [`store`](crate::store); no other source of the issuer may have it.
+    pub fn stored_key_source(
+        mut self,
+        name: impl Into<String>,
+        source: impl Source<KeySet>,
+    ) -> Self {
+        self.keys.source = KeySource::Custom {
+            source: Arc::new(source),
+            stored_as: Some(name.into()),
+        };
         self
     }
 

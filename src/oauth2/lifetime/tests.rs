@@ -198,7 +198,7 @@ impl Play {
                 self.failed = Some(self.now);
             }
             Action::Report => self.failed = Some(self.now),
-            Action::Nothing | Action::Publish => {}
+            Action::Load { .. } | Action::Nothing | Action::Publish => {}
         }
         let fetching = matches!(self.life.state(), State::Fetching { .. });
         assert_eq!(fetching, self.flight.is_some(), "{before:?} {input:?}");

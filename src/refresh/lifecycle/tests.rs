@@ -7,8 +7,10 @@ use proptest::prelude::*;
 
 const PACE: Pace = RefreshPolicy::for_keys().pace;
 
+const PATIENCE: Duration = Duration::from_secs(1);
+
 fn at(millis: u64) -> Tick {
-    Tick::from_nanos(1).after(Duration::from_millis(millis))
+    Tick::ORIGIN.after(Duration::from_millis(millis))
 }
 
 impl Lifecycle {
@@ -31,6 +33,12 @@ enum Deed {
         millis: u64,
     },
     Due,
+    /// The store answers: a value of that age, or nothing.
+    Answer {
+        stale: bool,
+        age: Option<u64>,
+        refresh_in: u64,
+    },
     Fail {
         stale: bool,
         permanent: bool,
@@ -56,6 +64,8 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         1 => Just(Deed::Want),
         1 => Just(Deed::Wake),
         1 => (0_u64..60_000).prop_map(|millis| Deed::Close { millis }),
+        1 => (any::<bool>(), prop::option::of(0_u64..600_000), 0_u64..600_000)
+            .prop_map(|(stale, age, refresh_in)| Deed::Answer { stale, age, refresh_in }),
         1 => (any::<bool>(), any::<bool>(), prop::option::of(0_u64..u64::MAX)).prop_map(
             |(stale, permanent, retry_after)| Deed::Fail { stale, permanent, retry_after }
         ),
@@ -69,11 +79,19 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
 proptest! {
     /// Over any sequence of events, at any pace: at most one fetch in flight, always a deadline
     /// once begun, scheduled fetches and demanded fetches each keep their distance, a failure its
-    /// backoff and a closed endpoint its peace, and what is stale is ignored.
+    /// backoff and a closed endpoint its peace, and what is stale is ignored. A store is asked
+    /// once, before the first fetch, and never after.
     #[test]
-    fn keeps_its_promises(deeds in deeds(), policy in policies(), seed in any::<u64>()) {
+    fn keeps_its_promises(
+        deeds in deeds(), policy in policies(), seed in any::<u64>(), store in any::<bool>(),
+    ) {
         let pace = policy.pace;
         let mut life = Lifecycle::new(Rng::with_seed(seed));
+        if store {
+            life.ask_store(PATIENCE);
+        }
+        let mut loads = 0;
+        let mut fetches = 0;
         let mut now = 0;
         let mut open_at = Tick::ZERO;
         let mut in_flight: Option<u32> = None;
@@ -96,6 +114,12 @@ proptest! {
                 }
                 Deed::Want => Input::Demand { after: next, insist: false },
                 Deed::Due => Input::Due,
+                Deed::Answer { stale, age: None, .. } => Input::Absent { attempt: attempt(stale) },
+                Deed::Answer { stale, age: Some(age), refresh_in } => Input::Restored {
+                    attempt: attempt(stale),
+                    confirmed: at(now).before(Duration::from_millis(age)),
+                    refresh_at: at(now + refresh_in),
+                },
                 Deed::Fail { stale, permanent, retry_after } => Input::Failed {
                     attempt: attempt(stale),
                     permanent,
@@ -107,9 +131,20 @@ proptest! {
                 },
                 Deed::Wake => Input::Wake,
             };
+            let was_loading = life.is_loading();
             let action = life.step(&pace, at(now), input, || open_at);
+            if was_loading && !life.is_loading() && action != Action::Publish { in_flight = None }
             match action {
+                Action::Load { attempt } => {
+                    prop_assert!(store && loads == 0 && fetches == 0 && in_flight.is_none());
+                    prop_assert!(life.is_loading());
+                    in_flight = Some(attempt);
+                    begun = true;
+                    loads += 1;
+                }
                 Action::Fetch { attempt } => {
+                    prop_assert!(loads == u32::from(store));
+                    fetches += 1;
                     prop_assert!(in_flight.is_none(), "two fetches in flight");
                     prop_assert!(at(now) >= open_at, "the endpoint is to be left alone");
                     in_flight = Some(attempt);
@@ -143,13 +178,23 @@ proptest! {
                 }
                 Action::Publish => {
                     prop_assert!(in_flight.is_some());
-                    if let State::Fetching { begun, .. } = before { last_success_begun = Some(begun) }
+                    last_success_begun = match (input, before) {
+                        (Input::Restored { confirmed, .. }, _) => {
+                            prop_assert!(was_loading);
+                            Some(confirmed)
+                        }
+                        (_, State::Fetching { begun, .. }) => {
+                            prop_assert!(!was_loading);
+                            Some(begun)
+                        }
+                        (_, other) => { prop_assert!(false, "published in {other:?}"); None }
+                    };
                     in_flight = None;
                     wakes = 0;
                     prop_assert_eq!(life.failures(), 0);
                 }
                 Action::Report | Action::Abandon => {
-                    prop_assert!(in_flight.is_some());
+                    prop_assert!(in_flight.is_some() && !was_loading);
                     in_flight = None;
                     last_failure = Some(at(now));
                     prop_assert!(life.failures() > 0);
@@ -339,4 +384,46 @@ fn a_source_that_always_says_something_changed_is_paced() {
     }
     // The first at once, then as after any failure: half a minute apart on average.
     assert!((60..200).contains(&fetches), "{fetches} in an hour");
+}
+
+/// A life that is asking its store.
+fn loading() -> Lifecycle {
+    let mut life = Lifecycle::new(Rng::with_seed(1));
+    life.ask_store(PATIENCE);
+    // An endpoint that is to be left alone is no reason not to ask the store.
+    let asked = life.step(&PACE, at(0), Input::Begin, || at(5_000));
+    assert_eq!(asked, Action::Load { attempt: 1 });
+    life
+}
+
+#[test]
+fn what_the_store_has_is_served_before_the_first_fetch() {
+    let mut life = loading();
+    assert_eq!(life.deadline(), Some(at(1_000)));
+    let restored = Input::Restored {
+        attempt: 1,
+        confirmed: Tick::ORIGIN.before(Duration::from_secs(60)),
+        refresh_at: at(9_000),
+    };
+    assert_eq!(life.at(10, restored), Action::Publish);
+    assert_eq!(life.deadline(), Some(at(9_000)));
+    assert_eq!(life.at(9_000, Input::Due), Action::Fetch { attempt: 2 });
+}
+
+#[test]
+fn a_store_that_has_nothing_or_says_nothing_is_followed_by_the_first_fetch() {
+    let mut life = loading();
+    assert_eq!(
+        life.at(10, Input::Absent { attempt: 1 }),
+        Action::Fetch { attempt: 2 }
+    );
+    let mut life = loading();
+    assert_eq!(life.at(999, Input::Due), Action::Nothing);
+    assert_eq!(life.at(1_000, Input::Due), Action::Fetch { attempt: 2 });
+    let late = Input::Restored {
+        attempt: 1,
+        confirmed: at(0),
+        refresh_at: at(600_000),
+    };
+    assert_eq!(life.at(1_001, late), Action::Nothing);
 }

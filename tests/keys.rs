@@ -237,6 +237,11 @@ fn a_point_off_the_curve_is_skipped() {
         let mut off = y.clone();
         *off.last_mut().expect("a byte") ^= 1;
         let zeros = vec![0; y.len()];
+        // The same octets, but not where they belong.
+        let x = decode(jwk["x"].as_str().expect("x"));
+        let (head, last) = x.split_at(x.len() - 1);
+        let mut moved = jwk_with(algorithm, "x", encode(head));
+        moved["y"] = encode([last, &y].concat()).into();
         let mut at_zero = jwk_with(algorithm, "x", encode(&zeros));
         at_zero["y"] = encode(&zeros).into();
         all_skipped(
@@ -248,6 +253,7 @@ fn a_point_off_the_curve_is_skipped() {
                 jwk_with(algorithm, "y", encode(&y[1..])),
                 jwk_with(algorithm, "y", encode([&[0][..], &y].concat())),
                 at_zero,
+                moved,
             ],
         );
     }
@@ -260,6 +266,56 @@ fn a_point_off_the_curve_is_skipped() {
             jwk_with(Algorithm::EdDSA, "x", encode([7; 33])),
         ],
     );
+}
+
+/// Points of which one signature is good for every message, in each of their spellings.
+#[test]
+fn an_ed25519_point_of_small_order_is_skipped() {
+    let y = |first: u8, middle: u8, top: u8| {
+        let mut y = [middle; 32];
+        (y[0], y[31]) = (first, top);
+        y
+    };
+    let hex = |text: &str| {
+        let byte = |at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).expect("hex");
+        std::array::from_fn(byte)
+    };
+    let small = [
+        y(0, 0, 0),
+        y(1, 0, 0),
+        // p - 1, p and p + 1.
+        y(0xec, 0xff, 0x7f),
+        y(0xed, 0xff, 0x7f),
+        y(0xee, 0xff, 0x7f),
+        hex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        hex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    ];
+    for point in small {
+        for sign in [0, 0x80] {
+            let mut x: [u8; 32] = point;
+            x[31] |= sign;
+            all_skipped(SkipReason::Material, [jwk_with(GOOD, "x", encode(x))]);
+        }
+        // Another octet makes it another point, or none.
+        for at in [1, 15, 30, 31] {
+            let mut x = point;
+            x[at] ^= 1;
+            assert_eq!(set([jwk_with(GOOD, "x", encode(x))]).len(), 1, "{x:?}");
+        }
+    }
+    for near in [
+        y(2, 0, 0),
+        y(0xeb, 0xff, 0x7f),
+        y(0xef, 0xff, 0x7f),
+        y(0, 0, 1),
+        y(0xed, 0xff, 0x7e),
+    ] {
+        assert_eq!(
+            set([jwk_with(GOOD, "x", encode(near))]).len(),
+            1,
+            "{near:?}"
+        );
+    }
 }
 
 #[test]

@@ -194,6 +194,8 @@ def key_sets():
             jwk("x25519", kid="x25519"),
             {**jwk("okp", kid="ed448"), "crv": "Ed448"},
             {**jwk("okp", kid="ed-short"), "x": encode(decode(jwk("okp")["x"])[1:])},
+            # The neutral point: the same signature is good for whatever is signed.
+            {**jwk("okp", kid="ed-neutral"), "x": encode(b"\1" + bytes(31))},
             one,
         ],
         # Odd but usable.
@@ -401,6 +403,8 @@ LENIENT = {
     "unusable key: padded": (True, True),
     # RFC 7518 §3.3: at least 2048 bits.
     "unusable key: rsa-1024": (True, True),
+    # RFC 8725 §3.4: inputs are validated, and a point of small order is none.
+    "unusable key: a signature that anybody can make": (True, True),
 }
 
 
@@ -745,6 +749,8 @@ def keys():
         # The material itself is good in many; that the set forbids it is what the case says.
         verdict = "unknown_key"
         case(f"unusable key: {kid}", made, verdict, rules.get(kid.split("-")[0], "RFC 7518 §6.2.1"), "unusable")
+    anybody = resigned(token({"alg": "EdDSA", "kid": "ed-neutral"}), b"\1" + bytes(63))
+    case("unusable key: a signature that anybody can make", anybody, "unknown_key", "RFC 8725 §3.4", "unusable")
     case("the good key among unusable ones", headed(), "accept", "RFC 7517 §5", "unusable")
     for kid in ["ops-verify", "ops-both", "unknown-members"]:
         case(f"odd key: {kid}", token({"alg": "ES256", "kid": kid}), "accept", "RFC 7517 §4", "odd")

@@ -1,20 +1,23 @@
 //! T28: endpoints that mean harm, on a bare socket: more than anybody can hold, or nothing, but
-//! slowly.
+//! slowly. T7, T37: tokens that mean harm to whoever reads the logs.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use midil_auth::bearer::Rejection;
 use midil_auth::event::Change;
 use midil_auth::jwt::Verifier;
 use midil_auth::testing::{Endpoint, Fault, TestIssuer};
-use midil_auth::{Auth, FetchError, RefreshPolicy, Start};
+use midil_auth::{Auth, AuthError, FetchError, RefreshPolicy, Start};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::{hastily, hasty};
+use super::{hastily, hasty, junk, key};
 
 /// Larger than any socket's buffers and what is read of a key set together.
 const WAY_TOO_MUCH: usize = 100 * 1024 * 1024;
@@ -239,5 +242,79 @@ async fn keys_come_over_https_or_loopback_only() {
         let error = auth.verifier(rules).await.expect_err(url);
         assert!(error.to_string().contains("jwks_url"), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+/// Everything that is logged from now on, by whatever thread: what a thread without a subscriber
+/// meets first may be switched off for all.
+fn logged() -> mpsc::UnboundedReceiver<Vec<u8>> {
+    struct Sink(mpsc::UnboundedSender<Vec<u8>>);
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // A test that is over does not listen any more.
+            let _ = self.0.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || Sink(sender.clone()))
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).expect("the only one");
+    receiver
+}
+
+/// T7, T37: neither a good token nor a hostile one leaves a trace of what it says.
+#[tokio::test]
+async fn what_a_token_says_is_neither_logged_nor_told() {
+    const CANARY: &str = "canary-c1aim";
+    let mut log = logged();
+    let issuer = TestIssuer::start().await.expect("up");
+    let auth = Auth::start().await.expect("started");
+    let mut events = auth.events();
+    let verifier = auth.verifier(hasty(&issuer)).await.expect("a verifier");
+    let claims = json!({"aud": "orders", "sub": CANARY, "email": CANARY, "scope": CANARY});
+    let forged = "x\nlevel=INFO canary-f0rged\u{1b}[31m\u{202e}";
+    let signer = key("canary-s1gner");
+    let (mut told, mut tokens) = (String::new(), Vec::new());
+    for round in 0..3 {
+        issuer.rotate();
+        tokens.push(issuer.mint(claims.clone()));
+        tokens.push(issuer.mint_forged(claims.clone()));
+        tokens.push(issuer.mint_expired(claims.clone()));
+        tokens.push(issuer.mint(json!({"aud": CANARY})));
+        tokens.push(junk(&signer, forged));
+        tokens.push(junk(&signer, "canary-k1d".repeat(round + 1)));
+        tokens.push(CANARY.to_owned());
+        for token in &tokens {
+            match verifier.verify(token).await {
+                Ok(claims) => told += &format!("{claims:?}"),
+                Err(error) => {
+                    told += &format!("{error} {error:?} {:?}", Rejection::from(&error));
+                    told += &format!("{:?}", AuthError::from(error));
+                }
+            }
+        }
+    }
+    told += &format!("{verifier:?} {auth:?} {:?}", auth.health());
+    while let Ok(Ok(event)) = tokio::time::timeout(Duration::ZERO, events.recv()).await {
+        told += &format!("{event} {event:?}");
+    }
+    assert!(told.contains("rotated") && told.contains("key-3"));
+    let mut lines = String::new();
+    while let Ok(bytes) = log.try_recv() {
+        lines += &String::from_utf8_lossy(&bytes);
+    }
+    assert!(lines.contains("keys rotated"), "something is logged");
+    let segments = tokens.iter().flat_map(|token| token.split('.').skip(1));
+    for secret in segments.chain(["canary-", CANARY]) {
+        assert!(!told.contains(secret), "{secret} is told");
+        // Other tests of this binary log too, but nothing of these tokens.
+        assert!(!lines.contains(secret), "{secret} is logged");
     }
 }

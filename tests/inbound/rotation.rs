@@ -11,7 +11,8 @@ use midil_auth::{Auth, FetchError, Fetched, RefreshPolicy, Start, Verifier};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{ISSUER, Keys, is_undecided, is_unknown, key};
@@ -183,6 +184,81 @@ async fn every_rotation_is_one_event_with_the_next_version() {
     }
     assert_eq!(versions, (2..=31).collect::<Vec<_>>());
     assert_eq!((added, removed), (30, 10));
+}
+
+/// Rotations are told by what a key is and may be used for, whatever order they are listed in.
+#[tokio::test(start_paused = true)]
+async fn an_event_tells_exactly_what_differs() {
+    let [a, other_a, b, c, d] = ["a", "a", "b", "c", "d"].map(|kid| key(kid).jwk());
+    let mut a_with_more = a.clone();
+    a_with_more["x5t"] = json!("AAAA");
+    let without = |jwk: &Value, member: &str| {
+        let mut jwk = jwk.clone();
+        jwk.as_object_mut().expect("an object").remove(member);
+        jwk
+    };
+    let odd = json!({"kty": "oct", "kid": "odd"});
+    let (free_b, nameless_c) = (without(&b, "alg"), without(&c, "kid"));
+    let (a2, nameless_d) = (&other_a, without(&d, "kid"));
+    type Told<'a> = Option<[&'a [&'a str]; 4]>;
+    // Listed, and what is told: added, removed, replaced, skipped.
+    let steps: [(Vec<&Value>, Told<'_>); 13] = [
+        (vec![&a, &b], Some([&["a", "b"], &[], &[], &[]])),
+        (vec![&b, &a], None),
+        (vec![&a, &a, &b, &b], None),
+        (vec![&a_with_more, &b], None),
+        (vec![a2, &b], Some([&[], &[], &["a"], &[]])),
+        (vec![a2, &free_b], Some([&[], &[], &["b"], &[]])),
+        (vec![a2, &c], Some([&["c"], &["b"], &[], &[]])),
+        (
+            vec![a2, &c, &odd],
+            Some([&[], &[], &[], &["odd: symmetric"]]),
+        ),
+        (vec![&odd, &c, a2], None),
+        (vec![&c, a2], Some([&[], &[], &[], &[]])),
+        (vec![a2, &nameless_c], Some([&["-"], &["c"], &[], &[]])),
+        (vec![a2, &nameless_d], Some([&[], &[], &["-"], &[]])),
+        // Two under one id: what is there changes, and then the id goes.
+        (vec![a2, &a, &nameless_d], Some([&[], &[], &["a"], &[]])),
+    ];
+    let clock = TestClock::virtual_time();
+    let auth = Auth::builder().clock(clock.clock()).start().await;
+    let auth = auth.expect("started");
+    let mut events = auth.events();
+    let listed = watch::Sender::new(Vec::<Value>::new());
+    let reader = listed.subscribe();
+    let source = SourceFn::new(move |_| {
+        let set = json!({"keys": *reader.borrow()}).to_string();
+        async move { Ok(Fetched::new(KeySet::from_json(set.as_bytes())?)) }
+    });
+    let rules = Verifier::builder(ISSUER)
+        .any_audience()
+        .key_source(source)
+        .start(Start::Lazy);
+    let verifier = auth.verifier(rules).await.expect("a verifier");
+    let mut told = Vec::new();
+    for (step, (keys, expected)) in steps.into_iter().enumerate() {
+        listed.send_replace(keys.into_iter().cloned().collect());
+        if step == 0 {
+            verifier.ready().await.expect("keys");
+        }
+        tokio::time::sleep(Duration::from_secs(301)).await;
+        while let Ok(Ok(event)) = tokio::time::timeout(Duration::ZERO, events.recv()).await {
+            if let Change::Rotated {
+                added,
+                removed,
+                replaced,
+                skipped,
+                ..
+            } = event.change
+            {
+                told.push([added, removed, replaced, skipped]);
+            }
+        }
+        let expected: Vec<_> = expected.into_iter().collect();
+        assert_eq!(told, expected, "step {step}");
+        told.clear();
+    }
 }
 
 /// What the issuer does next, and for how long.

@@ -16,9 +16,10 @@ use crate::refresh::address::Address;
 use crate::refresh::handle::Handle;
 use crate::refresh::lifecycle::State;
 use crate::refresh::{Snapshot, Start, within};
+use crate::secret::Secret;
 use crate::store::{Backing, Store};
 use crate::supervisor::{Runtime, Tree};
-use crate::transport::Transport;
+use crate::transport::{self, Proxying, Transport};
 
 /// Events that a subscriber may fall behind before it misses some.
 const EVENT_CAPACITY: usize = 1_024;
@@ -75,6 +76,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct AuthBuilder {
     clock: Clock,
     seed: Option<u64>,
+    transport: transport::Settings,
     store: Option<Backing>,
     store_timeout: Option<Duration>,
 }
@@ -89,6 +91,47 @@ impl AuthBuilder {
     /// The seed of every jitter, to repeat a run. Defaults to a random one.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// The proxy through which issuers are reached, `http://host:port`, with `user:password@`
+    /// before the host if it wants to know who asks; TLS goes through it end to end. Requests to
+    /// this machine never take it, all others do, whatever the environment says. Defaults to what
+    /// the environment says (`HTTPS_PROXY`, `NO_PROXY`), or else the system.
+    pub fn proxy(mut self, url: impl Into<Secret>) -> Self {
+        self.transport.proxy = Proxying::Url(url.into());
+        self
+    }
+
+    /// Reaches issuers without a proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.transport.proxy = Proxying::None;
+        self
+    }
+
+    /// Trusts issuers by this certificate, too, or by those of a bundle, in PEM: such as that of
+    /// a company's own authority. May be given more than once. Defaults to those of the system
+    /// alone.
+    pub fn add_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.transport.roots.push(pem.into());
+        self
+    }
+
+    /// How long connecting to an issuer may take, TLS and a proxy included, within the deadline
+    /// of the fetch ([`fetch_timeout`](crate::RefreshPolicy::fetch_timeout)).
+    ///
+    /// From 1 ms to 10 min. Defaults to 5 s.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.transport.connect_timeout = timeout;
+        self
+    }
+
+    /// How long an issuer may keep silent, before its answer or in the middle of it, within the
+    /// deadline of the fetch. For an issuer that is slower than that, raise both.
+    ///
+    /// From 1 ms to 10 min. Defaults to 5 s.
+    pub const fn read_timeout(mut self, timeout: Duration) -> Self {
+        self.transport.read_timeout = timeout;
         self
     }
 
@@ -122,10 +165,9 @@ impl AuthBuilder {
     ///
     /// # Errors
     ///
-    /// [`AuthError::Configuration`] when no HTTP client can be built, or for a setting that
-    /// cannot be used.
+    /// [`AuthError::Configuration`] for a setting that cannot be used.
     pub async fn start(self) -> Result<Auth, AuthError> {
-        let transport = Transport::new()?;
+        let transport = Transport::new(&self.transport)?;
         let store = self.backing()?;
         let runtime = Runtime {
             tokens: Arc::new(Address::new(store.clone())),
@@ -314,7 +356,10 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// How everything stands. Serializable; holds no secret.
+/// How everything stands; holds no secret.
+///
+/// Serialized, it has the members `live`, `ready`, `tokens` (as [`TokenStatus`] shows) and `keys`.
+/// A liveness probe answers by `live`, a readiness probe by `ready`.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Health {
@@ -345,7 +390,7 @@ pub struct KeysStatus {
     pub kids: Vec<String>,
     /// How long ago the set was last confirmed. Serialized in seconds.
     #[serde(serialize_with = "crate::clock::seconds::duration")]
-    pub age: Option<std::time::Duration>,
+    pub age: Option<Duration>,
     /// Failures in a row.
     pub failures: u32,
     /// The last of them.

@@ -5,15 +5,12 @@
 //! `token_use`, and by `client_id` for whom they were issued ([verifying JSON web
 //! tokens](https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html)).
 
-use std::path::PathBuf;
-
 use crate::fault::ConfigError;
 use crate::jwt::policy::{Policy, Types};
 use crate::jwt::profile::profiles;
 use crate::jwt::{KeySource, VerifierBuilder};
-use crate::oauth2::{self, ClientAuth, Credential, LifetimePolicy};
+use crate::oauth2::{self, ClientAuth, ClientSecret, Credential, LifetimePolicy};
 use crate::refresh::{RefreshPolicy, Start};
-use crate::secret::Secret;
 use crate::transport;
 
 profiles! {
@@ -53,7 +50,7 @@ impl ClientCredentials {
     pub fn new(
         domain: impl Into<String>,
         client_id: impl Into<String>,
-        client_secret: impl Into<Secret>,
+        client_secret: impl Into<ClientSecret>,
     ) -> Self {
         Self {
             domain: domain.into(),
@@ -62,9 +59,10 @@ impl ClientCredentials {
         }
     }
 
-    /// Reads the secret from a file, anew for every fetch, instead of taking a value.
-    pub fn client_secret_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.grant = self.grant.client_secret_file(path);
+    /// Another secret of the same app client, which may have two while they are rotated; see
+    /// [`oauth2::ClientCredentials::previous_secret`]. Defaults to none.
+    pub fn previous_secret(mut self, secret: impl Into<ClientSecret>) -> Self {
+        self.grant = self.grant.previous_secret(secret);
         self
     }
 

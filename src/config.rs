@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::cognito::{ClientCredentials, UserPool};
 use crate::fault::ConfigError;
+use crate::oauth2::ClientSecret;
 use crate::secret::Secret;
 
 /// What a service needs to know of its Cognito user pool; any other provider is configured in
@@ -17,6 +18,8 @@ use crate::secret::Secret;
 /// | `cognito_client_id` | `COGNITO_CLIENT_ID` | `1example23456789` |
 /// | `cognito_client_secret` | `COGNITO_CLIENT_SECRET` | |
 /// | `cognito_client_secret_file` | `COGNITO_CLIENT_SECRET_FILE` | `/run/secrets/cognito` |
+/// | `cognito_previous_client_secret` | `COGNITO_PREVIOUS_CLIENT_SECRET` | |
+/// | `cognito_previous_client_secret_file` | `COGNITO_PREVIOUS_CLIENT_SECRET_FILE` | `/run/secrets/previous` |
 /// | `cognito_domain` | `COGNITO_DOMAIN` | `orders.auth.us-east-1.amazoncognito.com` |
 /// | `cognito_region` | `COGNITO_REGION` | `us-east-1`; part of the pool's id already |
 /// | `cognito_default_scope` | `COGNITO_DEFAULT_SCOPE` | `inventory/read` |
@@ -49,6 +52,10 @@ pub struct AuthConfig {
     pub cognito_client_secret: Option<Secret>,
     /// A file that holds the secret, in place of the secret; read anew for every fetch.
     pub cognito_client_secret_file: Option<PathBuf>,
+    /// The app client's other secret while the two are rotated.
+    pub cognito_previous_client_secret: Option<Secret>,
+    /// A file that holds it, in its place; read anew for every fetch.
+    pub cognito_previous_client_secret_file: Option<PathBuf>,
     /// The pool's domain.
     pub cognito_domain: Option<String>,
     /// The pool's region. Needed by nobody, but checked against the pool's id.
@@ -93,12 +100,16 @@ impl AuthConfig {
             cognito_client_id: read("COGNITO_CLIENT_ID")?,
             cognito_client_secret: read("COGNITO_CLIENT_SECRET")?.map(Secret::from),
             cognito_client_secret_file: read("COGNITO_CLIENT_SECRET_FILE")?.map(PathBuf::from),
+            cognito_previous_client_secret: read("COGNITO_PREVIOUS_CLIENT_SECRET")?
+                .map(Secret::from),
+            cognito_previous_client_secret_file: read("COGNITO_PREVIOUS_CLIENT_SECRET_FILE")?
+                .map(PathBuf::from),
             cognito_domain: read("COGNITO_DOMAIN")?,
             cognito_region: read("COGNITO_REGION")?,
             cognito_default_scope: read("COGNITO_DEFAULT_SCOPE")?,
             named_by_environment: true,
         };
-        config.check_secret()?;
+        config.secrets()?;
         Ok(config)
     }
 
@@ -108,7 +119,7 @@ impl AuthConfig {
     ///
     /// [`ConfigError`] names the field or variable and what to write there.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.check_secret()?;
+        self.secrets()?;
         if self.cognito_user_pool_id.is_some() || self.cognito_region.is_some() {
             self.user_pool()?
                 .validate()
@@ -128,31 +139,23 @@ impl AuthConfig {
     ///
     /// [`ConfigError`] when the domain, the client id or the secret is missing.
     pub fn client_credentials(&self) -> Result<ClientCredentials, ConfigError> {
-        self.check_secret()?;
+        let (secret, previous) = self.secrets()?;
         let domain = self.required(
             "cognito_domain",
             self.cognito_domain.as_ref(),
             "write the user pool's domain, such as your-domain.auth.us-east-1.amazoncognito.com",
         )?;
         let client_id = self.client_id()?;
-        let mut credentials = match (
-            &self.cognito_client_secret,
-            &self.cognito_client_secret_file,
-        ) {
-            (Some(secret), _) => ClientCredentials::new(domain, client_id, secret.clone()),
-            (None, Some(path)) => {
-                ClientCredentials::new(domain, client_id, "").client_secret_file(path)
-            }
-            (None, None) => {
-                let remedy = "write the app client's secret, or the path of a file that holds it \
-                              into the variable or field of the same name with _file";
-                return Err(self.named(ConfigError::new(
-                    "cognito_client_secret",
-                    "is not set",
-                    remedy,
-                )));
-            }
-        };
+        let secret = self.required(
+            "cognito_client_secret",
+            secret,
+            "write the app client's secret, or the path of a file that holds it into the variable \
+             or field of the same name with _file",
+        )?;
+        let mut credentials = ClientCredentials::new(domain, client_id, secret);
+        if let Some(previous) = previous {
+            credentials = credentials.previous_secret(previous);
+        }
         if let Some(scope) = &self.cognito_default_scope {
             credentials = credentials.scope(scope);
         }
@@ -192,28 +195,48 @@ impl AuthConfig {
         )
     }
 
-    fn check_secret(&self) -> Result<(), ConfigError> {
-        if self.cognito_client_secret.is_some() && self.cognito_client_secret_file.is_some() {
-            return Err(self.named(ConfigError::new(
-                "cognito_client_secret",
+    /// The current and the previous secret, each from wherever it is.
+    fn secrets(&self) -> Result<(Option<ClientSecret>, Option<ClientSecret>), ConfigError> {
+        let one = |field, value: &Option<Secret>, file: &Option<PathBuf>| match (value, file) {
+            (Some(_), Some(_)) => Err(self.named(ConfigError::new(
+                field,
                 "is given both as a value and as a file",
                 "leave one of them out",
-            )));
-        }
-        Ok(())
+            ))),
+            (Some(secret), None) => Ok(Some(ClientSecret::from(secret.clone()))),
+            (None, path) => Ok(path.as_ref().map(ClientSecret::file)),
+        };
+        Ok((
+            one(
+                "cognito_client_secret",
+                &self.cognito_client_secret,
+                &self.cognito_client_secret_file,
+            )?,
+            one(
+                "cognito_previous_client_secret",
+                &self.cognito_previous_client_secret,
+                &self.cognito_previous_client_secret_file,
+            )?,
+        ))
     }
 
-    fn required<'a, T>(
+    fn required<T>(
         &self,
         field: &'static str,
-        value: Option<&'a T>,
+        value: Option<T>,
         remedy: &'static str,
-    ) -> Result<&'a T, ConfigError> {
+    ) -> Result<T, ConfigError> {
         value.ok_or_else(|| self.named(ConfigError::new(field, "is not set", remedy)))
     }
 
     /// The error under the name by which its reader knows the field.
     fn named(&self, error: ConfigError) -> ConfigError {
+        let error = match error.field() {
+            "client_id" => error.for_field("cognito_client_id"),
+            "client_secret" => error.for_field("cognito_client_secret"),
+            "previous_secret" => error.for_field("cognito_previous_client_secret"),
+            _ => error,
+        };
         if !self.named_by_environment {
             return error;
         }
@@ -224,7 +247,8 @@ impl AuthConfig {
 
 impl ClientCredentials {
     /// From `COGNITO_DOMAIN`, `COGNITO_CLIENT_ID`, `COGNITO_CLIENT_SECRET` (or
-    /// `COGNITO_CLIENT_SECRET_FILE`) and, if set, `COGNITO_DEFAULT_SCOPE`.
+    /// `COGNITO_CLIENT_SECRET_FILE`) and, if set, `COGNITO_PREVIOUS_CLIENT_SECRET` (or
+    /// `COGNITO_PREVIOUS_CLIENT_SECRET_FILE`) and `COGNITO_DEFAULT_SCOPE`.
     ///
     /// # Errors
     ///
@@ -300,13 +324,47 @@ mod tests {
     }
 
     #[test]
+    fn a_previous_secret_is_taken_from_a_value_or_a_file() {
+        for (name, value, shown) in [
+            ("COGNITO_PREVIOUS_CLIENT_SECRET", "canary-old", "[redacted]"),
+            (
+                "COGNITO_PREVIOUS_CLIENT_SECRET_FILE",
+                "/run/old",
+                "/run/old",
+            ),
+        ] {
+            let mut pairs = FULL.to_vec();
+            pairs.push((name, value));
+            let config = from(&pairs).expect("a config");
+            config.validate().expect("valid");
+            let credentials = config.client_credentials().expect("credentials");
+            let shown = format!("previous_secret: Some(ClientSecret({shown}))");
+            let printed = format!("{config:?} {credentials:?}");
+            assert!(
+                printed.replace("the file ", "").contains(&shown),
+                "{printed}"
+            );
+            assert!(!printed.contains("canary"), "{printed}");
+        }
+        let fields = r#"{"cognito_domain": "a.b", "cognito_client_id": "c",
+            "cognito_client_secret": "s", "cognito_previous_client_secret": ""}"#;
+        let config: AuthConfig = serde_json::from_str(fields).expect("a config");
+        let error = config.validate().expect_err("empty");
+        assert_eq!(error.field(), "cognito_previous_client_secret");
+    }
+
+    #[test]
     fn what_contradicts_itself_is_refused() {
-        let mut both = FULL.to_vec();
-        both.push(("COGNITO_CLIENT_SECRET_FILE", "/run/secrets/x"));
-        assert_eq!(
-            from(&both).expect_err("both").field(),
-            "COGNITO_CLIENT_SECRET"
-        );
+        for file in [
+            "COGNITO_CLIENT_SECRET_FILE",
+            "COGNITO_PREVIOUS_CLIENT_SECRET_FILE",
+        ] {
+            let mut both = FULL.to_vec();
+            both.push(("COGNITO_PREVIOUS_CLIENT_SECRET", "old"));
+            both.push((file, "/run/secrets/x"));
+            let error = from(&both).expect_err("both");
+            assert_eq!(Some(error.field()), file.strip_suffix("_FILE"));
+        }
         let mut elsewhere = FULL.to_vec();
         elsewhere[4].1 = "us-east-1";
         let error = from(&elsewhere)

@@ -94,6 +94,24 @@ pub enum Change {
         /// The scopes that are missing.
         missing: Vec<String>,
     },
+    /// The provider does not know the client by this secret. If there is another one, it is
+    /// tried in the same fetch.
+    SecretRejected {
+        /// Which.
+        which: SecretRole,
+    },
+    /// The provider accepted another client secret than the last time.
+    SecretRotated {
+        /// Which.
+        which: SecretRole,
+    },
+    /// A client secret could not be read, and the other one did its work.
+    SecretUnavailable {
+        /// Which.
+        which: SecretRole,
+        /// Why.
+        error: FetchError,
+    },
     /// The resource was retired, or the runtime stopped.
     Stopped,
     /// The store could not be asked, or could not keep a value. Nothing else depends on it.
@@ -154,6 +172,9 @@ impl Change {
             Self::Rotated { .. } => "rotated",
             Self::SameToken(_) => "same_token",
             Self::ScopeNarrowed { .. } => "scope_narrowed",
+            Self::SecretRejected { .. } => "secret_rejected",
+            Self::SecretRotated { .. } => "secret_rotated",
+            Self::SecretUnavailable { .. } => "secret_unavailable",
             Self::Stopped => "stopped",
             Self::StoreFailed { .. } => "store_failed",
             Self::StoreIgnored { .. } => "store_ignored",
@@ -186,6 +207,37 @@ impl Actor {
     }
 }
 
+/// One of the two secrets that a client may have while they are rotated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SecretRole {
+    /// The one that stays.
+    #[default]
+    Current,
+    /// The one that goes.
+    Previous,
+}
+
+impl SecretRole {
+    pub(crate) const ALL: [Self; 2] = [Self::Current, Self::Previous];
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Current => Self::Previous,
+            Self::Previous => Self::Current,
+        }
+    }
+
+    /// A stable label for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+        }
+    }
+}
+
 /// What asked for a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -211,6 +263,12 @@ impl fmt::Display for Event {
                 )
             }
             Change::ScopeNarrowed { missing } => write!(f, " missing=[{}]", missing.join(", ")),
+            Change::SecretRejected { which } | Change::SecretRotated { which } => {
+                write!(f, " which={}", which.as_str())
+            }
+            Change::SecretUnavailable { which, error } => {
+                write!(f, " which={} error={error}", which.as_str())
+            }
             Change::Throttled { pause } => write!(f, " pause={pause:.1?}"),
             Change::RefreshFailed {
                 error,
@@ -316,6 +374,15 @@ fn log(actor: Actor, name: &str, change: &Change) {
         Change::Expired { .. } => tracing::warn!(actor, name, "expired"),
         Change::Recovered { failures } => tracing::info!(actor, name, failures, "recovered"),
         Change::Restarted { .. } => tracing::info!(actor, "restarted"),
+        Change::SecretRejected { which } => {
+            tracing::warn!(actor, name, which = which.as_str(), "secret rejected");
+        }
+        Change::SecretRotated { which } => {
+            tracing::info!(actor, name, which = which.as_str(), "secret rotated");
+        }
+        Change::SecretUnavailable { which, error } => {
+            tracing::warn!(actor, name, which = which.as_str(), error = %error, "secret unavailable");
+        }
         Change::Restored { version, age } => {
             tracing::info!(actor, name, version, ?age, "restored");
         }

@@ -135,11 +135,6 @@ impl FetchError {
         self.with(|fault| fault.oauth_error = Some(printable(code).into()))
     }
 
-    /// The same failure without a secret that the server has echoed.
-    pub(crate) fn without(self, secret: &str) -> Self {
-        self.with(|fault| fault.message = fault.message.replace(secret, "[redacted]").into())
-    }
-
     fn with(mut self, change: impl FnOnce(&mut Fault)) -> Self {
         // Only ever called while the error is being made, before it is shared.
         if let Some(fault) = Arc::get_mut(&mut self.0) {
@@ -261,6 +256,23 @@ impl From<Infallible> for ConfigError {
     fn from(never: Infallible) -> Self {
         match never {}
     }
+}
+
+/// Refuses a duration outside `[least, most]`.
+pub(crate) fn within(
+    field: &'static str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<(), ConfigError> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err(ConfigError::new(
+        field,
+        format!("is {value:?}"),
+        format!("use a duration from {least:?} to {most:?}"),
+    ))
 }
 
 /// Whether a character neither moves the cursor, nor breaks the line, nor reorders its neighbours.

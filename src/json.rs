@@ -18,6 +18,9 @@ const MAX_ITEMS: usize = 1_000;
 /// Names that are compared without a set.
 const FEW: usize = 24;
 
+/// A number of fewer characters, and without an exponent, is in the range of a double.
+const SMALL_NUMBER: usize = 300;
+
 /// What is wrong with the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -266,16 +269,19 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             self.digits()?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
+        let exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if exponent {
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
             }
             self.digits()?;
         }
-        // One that overflows a double is infinite to some parsers and an error to others.
+        // One that overflows a double is infinite to some parsers and an error to others. One of
+        // few characters can do so only by its exponent.
         let number = self.text.get(start..self.at).unwrap_or_default();
-        if number.parse().is_ok_and(f64::is_finite) {
+        let small = !exponent && number.len() < SMALL_NUMBER;
+        if small || number.parse().is_ok_and(f64::is_finite) {
             Ok(Kind::Number)
         } else {
             Err(Flaw::TooMuch)
@@ -287,17 +293,18 @@ impl<'a> Scanner<'a> {
         self.expect(b'"')?;
         let mut escaped = false;
         loop {
-            match self.peek().ok_or(Flaw::Syntax)? {
-                b'"' => {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            self.at += plain_len(rest);
+            match self.peek() {
+                Some(b'"') => {
                     self.at += 1;
                     return Ok(self.slice(start, Kind::String { escaped }));
                 }
-                b'\\' => {
+                Some(b'\\') => {
                     escaped = true;
                     self.escape()?;
                 }
-                0..0x20 => return Err(Flaw::Syntax),
-                _ => self.at += 1,
+                _ => return Err(Flaw::Syntax),
             }
         }
     }
@@ -335,10 +342,38 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// How many bytes from the start stand for themselves in a string: neither a quote, nor a
+/// backslash, nor a control character. Eight at a time.
+fn plain_len(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let special = special(u64::from_le_bytes(*word));
+        if special != 0 {
+            return index * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = |byte: &&u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
+    words.len() * 8 + rest.iter().take_while(plain).count()
+}
+
+/// The high bit of the lowest byte that is special, and of no byte below it.
+const fn special(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    const fn less(word: u64, than: u64) -> u64 {
+        word.wrapping_sub(ONES * than) & !word & HIGH
+    }
+    let quote = less(word ^ (ONES * b'"' as u64), 1);
+    let backslash = less(word ^ (ONES * b'\\' as u64), 1);
+    quote | backslash | less(word, 0x20)
+}
+
 /// The names of one object, to find a duplicate among.
 struct Names<'a> {
     few: [Cow<'a, str>; FEW],
     len: usize,
+    /// A bit for each look of a name; a look that is new is that of a new name.
+    looks: u64,
     many: HashSet<Cow<'a, str>>,
 }
 
@@ -347,12 +382,20 @@ impl<'a> Names<'a> {
         Self {
             few: [const { Cow::Borrowed("") }; FEW],
             len: 0,
+            looks: 0,
             many: HashSet::new(),
         }
     }
 
     fn add(&mut self, name: Cow<'a, str>) -> Result<(), Flaw> {
-        let known = self.few.iter().take(self.len).any(|known| *known == name);
+        let bytes = name.as_bytes();
+        let (first, last) = (bytes.first().copied(), bytes.last().copied());
+        let look =
+            bytes.len() * 5 + usize::from(first.unwrap_or(0)) * 3 + usize::from(last.unwrap_or(0));
+        let look = 1 << (look % 64);
+        let seen = self.looks & look != 0;
+        self.looks |= look;
+        let known = seen && self.few.iter().take(self.len).any(|known| *known == name);
         if known || !self.remember(name) {
             return Err(Flaw::Duplicate);
         }
@@ -440,6 +483,40 @@ mod tests {
             r#"{'a':1}"#,
         ] {
             assert_eq!(members(text), Err(Flaw::Syntax), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_one_that_every_parser_can_hold() {
+        let digits = |n: usize| format!(r#"{{"a":1{}}}"#, "0".repeat(n));
+        for (text, fits) in [
+            (digits(298), true),
+            (digits(308), true),
+            (digits(309), false),
+            (digits(2_000), false),
+            (r#"{"a":1e308}"#.to_owned(), true),
+            (r#"{"a":1e309}"#.to_owned(), false),
+            (r#"{"a":-1E+400}"#.to_owned(), false),
+            (r#"{"a":1e-400}"#.to_owned(), true),
+        ] {
+            assert_eq!(members(&text).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_string_ends_at_the_first_quote_wherever_it_stands() {
+        for len in 0..40 {
+            for special in ['"', '\\', '\n', '\u{1f}', '\0'] {
+                let text = format!(
+                    "{}{special}{}",
+                    "é".repeat(len / 2) + &"x".repeat(len % 2),
+                    "\"zz"
+                );
+                let wanted = text.find(special).expect("there");
+                assert_eq!(plain_len(text.as_bytes()), wanted, "{text:?}");
+            }
+            let plain = "\u{80}\u{7f} !#[]~é".repeat(len);
+            assert_eq!(plain_len(plain.as_bytes()), plain.len());
         }
     }
 

@@ -2,15 +2,18 @@
 //! source of your own.
 
 mod client_auth;
+mod client_secret;
 mod credential;
 mod endpoint;
 mod grant;
 mod handle;
 mod lifetime;
 mod response;
+mod rotation;
 mod token;
 
 pub use client_auth::{BasicEncoding, ClientAuth};
+pub use client_secret::ClientSecret;
 pub use credential::Credential;
 pub use grant::ClientCredentials;
 pub use handle::{TokenChanges, TokenError, TokenHandle, TokenState, TokenStatus};

@@ -10,10 +10,13 @@ pub(crate) mod address;
 pub(crate) mod agenda;
 pub(crate) mod backoff;
 mod endpoint;
+#[cfg(test)]
+pub(crate) mod generators;
 pub(crate) mod handle;
 pub(crate) mod lifecycle;
 pub(crate) mod source;
 mod task;
+mod timer;
 mod verdict;
 pub(crate) mod warm;
 
@@ -24,7 +27,8 @@ use zeroize::Zeroizing;
 
 use crate::clock::{Moment, Tick, Wall};
 use crate::event::{Cause, Change};
-use crate::fault::{ConfigError, FetchError};
+pub(crate) use crate::fault::within;
+use crate::fault::{ConfigError, FetchError, FetchErrorKind};
 use crate::store::{Record, StoreError};
 use backoff::Backoff;
 use lifecycle::{Pace, State};
@@ -97,9 +101,9 @@ impl RefreshPolicy {
     }
 
     /// The least time between the beginnings of two scheduled fetches, however short-lived the
-    /// value is.
+    /// value is. A value that lives longer than twice this is never kept waiting by it.
     ///
-    /// From 10 ms to 1 h. Defaults to 1 s.
+    /// From 10 ms to 1 s. Defaults to 1 s.
     #[must_use]
     pub const fn min_interval(mut self, interval: Duration) -> Self {
         self.pace.min_interval = interval;
@@ -169,6 +173,7 @@ impl RefreshPolicy {
     ///
     /// [`ConfigError`] names the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        const SECOND: Duration = Duration::from_secs(1);
         const HOUR: Duration = Duration::from_secs(3600);
         const DAY: Duration = Duration::from_secs(24 * 3600);
         const LEAST: Duration = Duration::from_millis(10);
@@ -179,7 +184,7 @@ impl RefreshPolicy {
             Duration::from_millis(1),
             HOUR / 6,
         )?;
-        within("min_interval", pace.min_interval, LEAST, HOUR)?;
+        within("min_interval", pace.min_interval, LEAST, SECOND)?;
         within("demand_floor", pace.demand_floor, LEAST, HOUR)?;
         within("retry base", pace.retry.base, LEAST, HOUR)?;
         within("retry max", pace.retry.max, pace.retry.base, HOUR)?;
@@ -214,23 +219,6 @@ pub enum Start {
     Wait,
 }
 
-/// Refuses a duration outside `[least, most]`.
-pub(crate) fn within(
-    field: &'static str,
-    value: Duration,
-    least: Duration,
-    most: Duration,
-) -> Result<(), ConfigError> {
-    if value >= least && value <= most {
-        return Ok(());
-    }
-    Err(ConfigError::new(
-        field,
-        format!("is {value:?}"),
-        format!("use a duration from {least:?} to {most:?}"),
-    ))
-}
-
 /// When a value is to be refreshed and until when it may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Freshness {
@@ -250,12 +238,18 @@ impl Freshness {
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
         now.tick < self.usable_until.tick && now.wall < self.usable_until.wall
     }
+
+    /// How long it may still be used.
+    pub(crate) fn left(&self, now: Moment) -> Duration {
+        let tick = self.usable_until.tick.since(now.tick);
+        self.usable_until.wall.since(now.wall).min(tick)
+    }
 }
 
 /// A kind of value that the machine keeps fresh.
 pub(crate) trait Resource: Send + Sync + Sized + 'static {
     /// What the kind adds to [`RefreshPolicy`].
-    type Policy: Send + Sync + 'static;
+    type Policy: PartialEq + Send + Sync + 'static;
 
     /// How the actor of this kind is called in events and logs.
     const ACTOR: crate::event::Actor;
@@ -351,6 +345,18 @@ impl<T> Snapshot<T> {
         self.value
             .as_ref()
             .filter(|_| self.freshness.is_usable(now))
+    }
+
+    /// Until when the endpoint has asked to be left alone.
+    pub(crate) fn throttled_until(&self) -> Option<Tick> {
+        let error = self.error.as_ref()?;
+        let throttled = error.kind() == FetchErrorKind::Throttled;
+        // A refusal is probed more slowly than the endpoint asked for.
+        let asked = error.retry_after_hint().is_some() && error.is_transient();
+        match self.state {
+            State::Waiting { until, .. } if throttled || asked => Some(until),
+            _ => None,
+        }
     }
 
     /// Whether the machine has stopped trying for the time being, so that waiting is in vain.

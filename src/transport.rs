@@ -2,6 +2,7 @@
 //! explicit deadlines, rustls.
 
 use std::error::Error;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,14 +11,46 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::clock::Wall;
-use crate::fault::{ConfigError, FetchError, FetchErrorKind};
+use crate::fault::{ConfigError, FetchError, FetchErrorKind, within};
+use crate::secret::Secret;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("midil-auth/", env!("CARGO_PKG_VERSION"));
 
-/// A hardened client. Cloning shares its connection pool. The deadline of a whole fetch is its
-/// actor's to keep; here only connecting has one, so that another address can be tried in time.
+/// How the client reaches the world.
 #[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) read_timeout: Duration,
+    pub(crate) proxy: Proxying,
+    /// PEM, one certificate or more each, beside those of the system.
+    pub(crate) roots: Vec<Vec<u8>>,
+}
+
+/// Who stands between here and the world.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Proxying {
+    /// Whoever the environment or the system names.
+    #[default]
+    System,
+    None,
+    /// A URL, which may hold a password.
+    Url(Secret),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(5),
+            proxy: Proxying::System,
+            roots: Vec::new(),
+        }
+    }
+}
+
+/// A hardened client. Cloning shares its connection pool. The deadline of a whole fetch is its
+/// actor's to keep; here only connecting and each wait for the next bytes have one.
+#[derive(Clone)]
 pub(crate) struct Transport {
     remote: reqwest::Client,
     /// Loopback requests never go through a proxy.
@@ -34,15 +67,28 @@ pub(crate) struct Response {
 }
 
 impl Transport {
-    pub(crate) fn new() -> Result<Self, ConfigError> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        const LEAST: Duration = Duration::from_millis(1);
+        const MOST: Duration = Duration::from_secs(600);
+        within("connect_timeout", settings.connect_timeout, LEAST, MOST)?;
+        within("read_timeout", settings.read_timeout, LEAST, MOST)?;
+        let roots = roots(&settings.roots)?;
         let hardened = || {
             reqwest::Client::builder()
                 // A 307 or 308 would replay the body, and with it the client secret, to whatever
                 // host it names.
                 .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
+                .connect_timeout(settings.connect_timeout)
+                .read_timeout(settings.read_timeout)
                 .referer(false)
                 .user_agent(USER_AGENT)
+                // Another crate may switch these on for reqwest as a whole.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate()
+                .tls_backend_rustls()
+                .tls_certs_merge(roots.iter().map(Clone::clone))
         };
         let build = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|error| {
@@ -53,8 +99,13 @@ impl Transport {
                 )
             })
         };
+        let remote = match &settings.proxy {
+            Proxying::System => hardened(),
+            Proxying::None => hardened().no_proxy(),
+            Proxying::Url(url) => hardened().proxy(proxy(url)?),
+        };
         Ok(Self {
-            remote: build(hardened())?,
+            remote: build(remote)?,
             local: build(hardened().no_proxy())?,
         })
     }
@@ -80,6 +131,14 @@ impl Transport {
                 format!("the body is larger than {cap} bytes"),
             )
         };
+        if let Some(encoding) = response.headers().get(header::CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            return Err(FetchError::new(
+                FetchErrorKind::Malformed,
+                "the body is compressed, which was not asked for",
+            ));
+        }
         let announced = response.content_length().unwrap_or(0);
         if usize::try_from(announced).map_or(true, |announced| announced > cap) {
             return Err(too_large());
@@ -99,20 +158,69 @@ impl Transport {
     }
 }
 
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A client shows its proxy.
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
 /// The innermost cause says what happened; the chain above it repeats the URL.
 fn connection_error(error: &reqwest::Error) -> FetchError {
     let mut cause: &dyn Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let (kind, what) = if error.is_timeout() {
-        (FetchErrorKind::Timeout, "timed out")
-    } else if error.is_connect() {
-        (FetchErrorKind::Connection, "cannot connect")
-    } else {
-        (FetchErrorKind::Connection, "the connection broke")
+    let (kind, what) = match (error.is_timeout(), error.is_connect()) {
+        (true, true) => (FetchErrorKind::Timeout, "no connection in time"),
+        (true, false) => (FetchErrorKind::Timeout, "silent for too long"),
+        (false, true) => (FetchErrorKind::Connection, "cannot connect"),
+        (false, false) => (FetchErrorKind::Connection, "the connection broke"),
     };
     FetchError::new(kind, format!("{what}: {cause}"))
+}
+
+fn proxy(url: &Secret) -> Result<reqwest::Proxy, ConfigError> {
+    let refuse = |problem: &'static str| {
+        ConfigError::new(
+            "proxy",
+            problem,
+            "write http://host:port, or http://user:password@host:port",
+        )
+    };
+    // What the parser says could repeat the password.
+    let parsed = Url::parse(url.expose().trim()).map_err(|_| refuse("is not a URL"))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(refuse("is neither http nor https"));
+    }
+    if !matches!(parsed.path(), "" | "/") || parsed.query().is_some() {
+        return Err(refuse("has a path"));
+    }
+    reqwest::Proxy::all(parsed).map_err(|_| refuse("cannot be used"))
+}
+
+fn roots(pems: &[Vec<u8>]) -> Result<Vec<reqwest::Certificate>, ConfigError> {
+    let refuse = |problem: &'static str| {
+        ConfigError::new(
+            "root_certificate",
+            problem,
+            "give PEM: what lies between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----, \
+             with these lines",
+        )
+    };
+    let mut roots = Vec::new();
+    for pem in pems {
+        let read = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| refuse("is not PEM"))?;
+        if read.is_empty() {
+            return Err(refuse("has no certificate in it"));
+        }
+        // A certificate is not looked into before a client is built with it.
+        let client = reqwest::Client::builder().tls_backend_rustls();
+        let usable = client.no_proxy().tls_certs_only(read.clone()).build();
+        usable.map_err(|_| refuse("has a certificate in it that cannot be read"))?;
+        roots.extend(read);
+    }
+    Ok(roots)
 }
 
 /// Parses an endpoint's URL: https, or http to this machine only.
@@ -147,14 +255,15 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 }
 
 /// `Retry-After` (RFC 9110 §10.2.3): seconds, or an HTTP date; a date in the past is now, and
-/// anything else is nothing.
+/// anything else is nothing. How long it is obeyed is the policy's to say.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Wall) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(Wall::from_system(date).since(now))
+    // On the clock of whoever wrote the date, where it is shown.
+    Some(Wall::from_system(date).since(server_date(headers).unwrap_or(now)))
 }
 
 /// The server's own clock (RFC 9110 §6.6.1), which stands apart from ours.
@@ -196,23 +305,31 @@ mod tests {
     #[test]
     fn retry_after_takes_both_forms_and_nothing_else() {
         let now = Wall::from_nanos(1_000_000_000 * 784_111_777);
-        let of = |value: &'static str| {
+        let of = |values: &[&str], date: Option<&'static str>| {
             let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(value));
+            for value in values {
+                let value = http::HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+                headers.append(header::RETRY_AFTER, value);
+            }
+            headers.extend(date.map(|date| (header::DATE, http::HeaderValue::from_static(date))));
             retry_after(&headers, now)
         };
-        assert_eq!(of("120"), Some(Duration::from_secs(120)));
-        assert_eq!(
-            of("Sun, 06 Nov 1994 08:50:37 GMT"),
-            Some(Duration::from_secs(60))
-        );
-        assert_eq!(of("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(
-            of("99999999999999999999999999"),
-            Some(Duration::from_secs(u64::MAX))
-        );
-        for nonsense in ["", "-1", "1.5", "soon"] {
-            assert_eq!(of(nonsense), None, "{nonsense}");
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(of(&["120"], None), seconds(120));
+        assert_eq!(of(&["Sun, 06 Nov 1994 08:50:37 GMT"], None), seconds(60));
+        assert_eq!(of(&["Sun, 06 Nov 1994 08:00:00 GMT"], None), seconds(0));
+        // A server whose clock is an hour ahead means what its clock shows.
+        let ahead = Some("Sun, 06 Nov 1994 09:50:37 GMT");
+        assert_eq!(of(&["Sun, 06 Nov 1994 09:50:47 GMT"], ahead), seconds(10));
+        assert_eq!(of(&["99999999999999999999999999"], None), seconds(u64::MAX));
+        assert_eq!(of(&[&"9".repeat(400)], None), seconds(u64::MAX));
+        assert_eq!(of(&["7", "99999999"], None), seconds(7));
+        assert!(of(&["Fri, 31 Dec 9999 23:59:59 GMT"], None) > seconds(1_000_000_000));
+        for nonsense in [
+            "", "-1", "1.5", "1e3", "0x10", "soon", "NaN", "\u{fe}", "1;2",
+        ] {
+            assert_eq!(of(&[nonsense], None), None, "{nonsense}");
         }
+        assert_eq!(of(&[], None), None);
     }
 }

@@ -35,7 +35,7 @@ struct Case {
     pad: Option<Pad>,
     verdict: String,
     rule: String,
-    /// Whether the generator had a second implementation confirm the verdict.
+    /// Whether the generator had another implementation confirm the very verdict.
     agreed: bool,
 }
 
@@ -214,6 +214,47 @@ fn key_sets() -> HashMap<String, Arc<KeySet>> {
         .collect()
 }
 
+/// The rules that tokens can break, by the RFC that states them: each has a case that is refused.
+const RULES: [&str; 37] = [
+    "RFC 6750 §3.1",
+    "RFC 7515 §2",
+    "RFC 7515 §4",
+    "RFC 7515 §4.1.11",
+    "RFC 7515 §5.2",
+    "RFC 7515 §7.1",
+    "RFC 7516 §4.1.3",
+    "RFC 7516 §9",
+    "RFC 7517 §4.2",
+    "RFC 7517 §4.3",
+    "RFC 7517 §4.4",
+    "RFC 7517 §4.5",
+    "RFC 7517 §8.1",
+    "RFC 7518 §3.3",
+    "RFC 7518 §3.4",
+    "RFC 7518 §3.5",
+    "RFC 7518 §3.6",
+    "RFC 7518 §6.3.1",
+    "RFC 7519 §4",
+    "RFC 7519 §4.1.3",
+    "RFC 7519 §4.1.4",
+    "RFC 7519 §4.1.5",
+    "RFC 7519 §4.1.6",
+    "RFC 7797 §6",
+    "RFC 8705 §3",
+    "RFC 8725 §2.1",
+    "RFC 8725 §3.1",
+    "RFC 8725 §3.2",
+    "RFC 8725 §3.4",
+    "RFC 8725 §3.8",
+    "RFC 8725 §3.9",
+    "RFC 8725 §3.10",
+    "RFC 8725 §3.11",
+    "RFC 8725 §3.12",
+    "RFC 9068 §2.2",
+    "RFC 9068 §4",
+    "RFC 9449 §7",
+];
+
 /// What the generator says of itself: counted, so that a truncated file does not pass.
 #[derive(Default)]
 struct Tally {
@@ -236,6 +277,12 @@ fn every_case_gets_its_verdict() {
                 case.name, case.rule, case.verdict
             ));
         }
+        // Nothing is accepted, and no signature refused, on this crate's word alone.
+        assert!(
+            case.agreed || !["accept", "signature"].contains(&&*case.verdict),
+            "{}: nobody else says so",
+            case.name
+        );
         let tally = tallies.entry(case.rule).or_default();
         match case.verdict.as_str() {
             "accept" => tally.accepted += 1,
@@ -260,5 +307,9 @@ fn every_case_gets_its_verdict() {
         of(|tally| tally.agreed)
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(names.len() >= 300, "only {} cases", names.len());
+    for rule in RULES {
+        let refused = tallies.get(rule).map_or(0, |tally| tally.refused);
+        assert!(refused > 0, "no case that breaks {rule}");
+    }
+    assert!(names.len() >= 1_500, "only {} cases", names.len());
 }

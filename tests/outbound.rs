@@ -6,25 +6,37 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+#[path = "outbound/leaks.rs"]
+mod leaks;
+#[path = "outbound/network.rs"]
+mod network;
+#[cfg(unix)]
+#[path = "outbound/secrets.rs"]
+mod secrets;
+#[path = "outbound/wire.rs"]
+mod wire;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use midil_auth::event::Change;
 use midil_auth::oauth2::{
-    AccessToken, BasicEncoding, ClientAuth, ClientCredentials, Credential, LifetimePolicy,
-    TokenError, TokenState,
+    AccessToken, BasicEncoding, ClientAuth, ClientCredentials, ClientSecret, Credential,
+    LifetimePolicy, TokenError, TokenState,
 };
 use midil_auth::testing::{Endpoint, Fault, TestIssuer};
-use midil_auth::{Auth, AuthError, Events, FetchError, RefreshPolicy, Secret, Start, TokenHandle};
+use midil_auth::{
+    Auth, AuthError, AuthnProvider, Events, FetchError, RefreshPolicy, Secret, Start, TokenHandle,
+    cognito,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing_subscriber::fmt::format::FmtSpan;
 
 /// How long a test waits for what is bound to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,10 +56,10 @@ fn brisk() -> RefreshPolicy {
         .jitter(0.0)
 }
 
-/// Refreshes after a tenth of the lifetime and uses the token to its end.
+/// Refreshes as early as may be and uses the token to its end.
 fn early() -> LifetimePolicy {
     LifetimePolicy::default()
-        .refresh_at(0.1)
+        .refresh_at(0.65)
         .margin(Duration::ZERO)
 }
 
@@ -55,12 +67,6 @@ fn orders(token_url: impl Into<String>) -> ClientCredentials {
     ClientCredentials::new(token_url, "orders", "s3cr3t")
         .refresh(brisk())
         .lifetime(early())
-}
-
-/// An issuer whose tokens are refreshed after 600 ms and good for 6 s.
-async fn short_lived() -> TestIssuer {
-    let issuer = TestIssuer::builder().lifetime(Duration::from_secs(6));
-    issuer.start().await.expect("an issuer")
 }
 
 /// An issuer that knows one client.
@@ -152,15 +158,20 @@ impl Reader {
     }
 }
 
-/// A fault delays the first token, then meets a scheduled refresh: each time it is told as what
-/// it is, costs no reader anything, and is over by itself when it is over.
+/// Asks for another token than `rejected`, and leaves it to the test to see what comes of it.
+fn ask_for_another(token: &TokenHandle, rejected: &Arc<AccessToken>) {
+    let (token, rejected) = (token.clone(), Arc::clone(rejected));
+    tokio::spawn(async move { token.renew(&rejected).await });
+}
+
+/// A fault delays the first token, then meets the next: each time it is told as what it is, costs
+/// no reader anything, and is over by itself when it is over.
 async fn is_survived(fault: Fault, kind: &str) -> FetchError {
     let mut policy = brisk();
     if matches!(fault, Fault::Hang | Fault::Drip) {
         policy = policy.fetch_timeout(ms(250));
     }
-    let issuer = short_lived().await;
-    let auth = auth().await;
+    let (issuer, auth) = (an_issuer().await, auth().await);
     let mut events = auth.events();
 
     issuer.fail_next(Endpoint::Token, 2, fault.clone());
@@ -173,6 +184,7 @@ async fn is_survived(fault: Fault, kind: &str) -> FetchError {
 
     issuer.fail(Endpoint::Token, fault);
     let (first, reader) = (current(&token), Reader::of(&token));
+    ask_for_another(&token, &first);
     failure(&mut events, kind, true).await;
     let error = failure(&mut events, kind, true).await;
     assert_eq!(token.status().state, TokenState::Degraded);
@@ -279,7 +291,7 @@ async fn front(behind: watch::Receiver<String>) -> String {
 
 #[tokio::test]
 async fn an_issuer_that_dies_in_the_middle_of_a_refresh_is_survived() {
-    let issuer = short_lived().await;
+    let issuer = an_issuer().await;
     let (switch, behind) = watch::channel(issuer.url().to_owned());
     let auth = auth().await;
     let mut events = auth.events();
@@ -287,6 +299,7 @@ async fn an_issuer_that_dies_in_the_middle_of_a_refresh_is_survived() {
     let token = token.expect("a token");
     let (first, reader) = (current(&token), Reader::of(&token));
     issuer.fail(Endpoint::Token, Fault::Hang);
+    ask_for_another(&token, &first);
     let asked = async {
         while issuer.counts().token < 2 {
             tokio::time::sleep(ms(5)).await;
@@ -337,23 +350,45 @@ async fn any_id_and_secret_arrive_by_basic_and_by_post() {
     }
 }
 
-/// A token endpoint that answers `{"access_token": "t1", "expires_in": 30}` after `delay`, `t2`
-/// the next time, and shows every request.
-async fn recorder(delay: Duration) -> (String, mpsc::UnboundedReceiver<(HeaderMap, String)>) {
-    let (seen, requests) = mpsc::unbounded_channel();
+/// What a request to the token endpoint brought.
+type Asked = (HeaderMap, String);
+
+/// What a token endpoint answers: the status, the headers, the body.
+type Answer = (StatusCode, HeaderMap, String);
+
+/// A token endpoint of the test's own. `answer` is told how many requests came before.
+async fn endpoint<F>(answer: impl Fn(u64, Asked) -> F + Clone + Send + Sync + 'static) -> String
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
     let count = Arc::new(AtomicU64::new(0));
-    let handler = post(move |headers: HeaderMap, body: String| async move {
-        let n = count.fetch_add(1, Ordering::SeqCst) + 1;
-        seen.send((headers, body)).expect("the test goes on");
-        tokio::time::sleep(delay).await;
-        format!(r#"{{"access_token":"t{n}","expires_in":30}}"#)
+    let handler = post(move |headers: HeaderMap, body: String| {
+        answer(count.fetch_add(1, Ordering::SeqCst), (headers, body))
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(
-        async move { axum::serve(listener, Router::new().route("/token", handler)).await },
-    );
-    (format!("http://{address}/token"), requests)
+    let app = Router::new().route("/token", handler);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/token")
+}
+
+fn token_answer(token: &str) -> Answer {
+    let body = format!(r#"{{"access_token":"{token}","expires_in":30}}"#);
+    (StatusCode::OK, HeaderMap::new(), body)
+}
+
+/// A token endpoint that answers with the token `t0` after `delay`, `t1` the next time, and
+/// shows every request.
+async fn recorder(delay: Duration) -> (String, mpsc::UnboundedReceiver<Asked>) {
+    let (seen, requests) = mpsc::unbounded_channel();
+    let url = endpoint(move |n, asked| {
+        seen.send(asked).expect("the test goes on");
+        async move {
+            tokio::time::sleep(delay).await;
+            token_answer(&format!("t{n}"))
+        }
+    });
+    (url.await, requests)
 }
 
 #[tokio::test]
@@ -388,6 +423,29 @@ async fn the_request_is_byte_for_byte_what_was_asked_for() {
         format!("{ASKED}&client_id=orders&client_secret=a%2Bb")
     );
     assert!(!headers.contains_key(header::AUTHORIZATION));
+
+    let raw = ClientAuth::Basic(BasicEncoding::Raw);
+    let raw = ClientCredentials::new(&url, "or+ders", "a+b%").client_auth(raw);
+    let _raw = auth.token(raw).await.expect("a token");
+    let (headers, body) = requests.recv().await.expect("a request");
+    assert_eq!(body, "grant_type=client_credentials");
+    // `or+ders:a+b%`
+    assert_eq!(headers[header::AUTHORIZATION], "Basic b3IrZGVyczphK2Il");
+
+    let cognito = cognito::ClientCredentials::new("orders.example.com", "1example", "a+b")
+        .token_url(&url)
+        .scope("orders/read")
+        .client_metadata(r#"{"tenant":"ü"}"#)
+        .client_auth(ClientAuth::Post);
+    let _cognito = auth.token(cognito).await.expect("a token");
+    let (_, body) = requests.recv().await.expect("a request");
+    assert_eq!(
+        body,
+        "grant_type=client_credentials&scope=orders%2Fread\
+         &aws_client_metadata=%7B%22tenant%22%3A%22%C3%BC%22%7D\
+         &client_id=1example&client_secret=a%2Bb"
+    );
+    assert!(requests.try_recv().is_err(), "one request each");
 }
 
 #[tokio::test]
@@ -434,36 +492,6 @@ async fn a_thousand_callers_of_an_endpoint_that_is_down_cost_one_request() {
         assert!(error.to_string().contains("503"), "{error}");
     }
     assert_eq!(issuer.counts().token, 1);
-}
-
-#[tokio::test]
-async fn a_secret_rotated_in_its_file_takes_effect_without_a_restart() {
-    let path = std::env::temp_dir().join(format!("midil-outbound-{}", std::process::id()));
-    std::fs::write(&path, "secret-a\n").expect("written");
-    let issuer = issuer_for("orders", "secret-a").await;
-    let auth = auth().await;
-    let mut events = auth.events();
-    let credential = orders(issuer.token_url())
-        .client_secret_file(&path)
-        .refresh(brisk().probe(ms(100), ms(100)));
-    let token = auth.token(credential.lifetime(LifetimePolicy::default()));
-    let token = token.await.expect("a token");
-    let first = current(&token);
-    let reader = Reader::of(&token);
-
-    issuer.set_secrets("orders", &["secret-b"]);
-    let renewing = tokio::spawn({
-        let (token, first) = (token.clone(), Arc::clone(&first));
-        async move { token.renew(&first).await }
-    });
-    let error = failure(&mut events, "refused", true).await;
-    assert_eq!(error.oauth_error(), Some("invalid_client"));
-    std::fs::write(&path, "secret-b\n").expect("written");
-    recovery(&mut events).await;
-    renewing.abort();
-    reader.never_failed();
-    assert!(!current(&token).is_same_token(&first));
-    std::fs::remove_file(&path).expect("removed");
 }
 
 #[tokio::test]
@@ -525,6 +553,7 @@ async fn a_setting_that_cannot_be_used_is_named_before_anything_is_sent() {
     let fine = || orders(issuer.token_url());
     let second = Duration::from_secs(1);
     let paced = |policy| fine().refresh(policy);
+    let from = |secret| ClientCredentials::new(issuer.token_url(), "orders", secret);
     let client = |id, secret| ClientCredentials::new(issuer.token_url(), id, Secret::from(secret));
     for (wrong, field) in [
         (orders("http://idp.example.com/token"), "token_url"),
@@ -532,7 +561,10 @@ async fn a_setting_that_cannot_be_used_is_named_before_anything_is_sent() {
         (client("", "s3cr3t"), "client_id"),
         (client(" ", "s3cr3t"), "client_id"),
         (client("orders", ""), "client_secret"),
-        (fine().client_secret_file(""), "client_secret"),
+        (from(ClientSecret::file("")), "client_secret"),
+        (from(ClientSecret::env("")), "client_secret"),
+        (from(ClientSecret::env("A=B")), "client_secret"),
+        (fine().previous_secret(""), "previous_secret"),
         (fine().parameter("scope", "a"), "scope"),
         (fine().parameter("client_secret", "a"), "client_secret"),
         (fine().parameter("grant_type", "password"), "grant_type"),
@@ -555,106 +587,4 @@ async fn a_setting_that_cannot_be_used_is_named_before_anything_is_sent() {
     }
     assert_eq!(issuer.counts().token, 0);
     assert!(auth.health().tokens.is_empty());
-}
-
-/// Everything that is logged from now on, by whatever thread: what a thread without a subscriber
-/// meets first may be switched off for all.
-fn logged() -> mpsc::UnboundedReceiver<Vec<u8>> {
-    struct Sink(mpsc::UnboundedSender<Vec<u8>>);
-    impl std::io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            // A test that is over does not listen any more.
-            let _ = self.0.send(bytes.to_vec());
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_span_events(FmtSpan::FULL)
-        .with_writer(move || Sink(sender.clone()))
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).expect("the only one");
-    receiver
-}
-
-/// An error and everything beneath it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let beneath = error.source().map(chain).unwrap_or_default();
-    format!("{error}\n{error:?}\n{beneath}")
-}
-
-#[tokio::test]
-async fn neither_the_secret_nor_a_token_is_ever_printed() {
-    const SECRET: &str = "canary-secret";
-    let mut log = logged();
-    let issuer = issuer_for("orders", SECRET).await;
-    let auth = auth().await;
-    let mut events = auth.events();
-    let mut printed = String::new();
-    let mut canaries = vec![SECRET.to_owned(), "canary-token".to_owned()];
-    canaries.push(base64_simd::STANDARD.encode_to_string("orders:canary-secret"));
-    for method in [ClientAuth::default(), ClientAuth::Post] {
-        let credential = ClientCredentials::new(issuer.token_url(), "orders", SECRET)
-            .client_auth(method)
-            .refresh(brisk());
-        printed += &format!("{credential:?}");
-        let credential = Credential::try_from(credential).expect("valid");
-        printed += &format!("{credential:?}");
-        let token = auth.token(credential).await.expect("a token");
-        let first = current(&token);
-        let headers = token.headers().expect("headers");
-        printed += &format!("{token:?}{first:?}{headers:?}{:?}", token.changes());
-        printed += &format!("{:?}{:?}", headers.to_header_map(), token.authorization());
-        // Torn, unfit, of another type, beside an error, not in an object.
-        for body in [
-            r#"{"access_token":"canary-token"#,
-            r#"{"access_token":"canary-token is unfit"}"#,
-            r#"{"access_token":"canary-token","token_type":"DPoP"}"#,
-            r#"{"access_token":"canary-token","error":"server_error"}"#,
-            r#"["canary-token"]"#,
-        ] {
-            let away = Fault::Redirect("https://x.example/?t=canary-token".into());
-            for fault in [respond(body), away, Fault::Truncate] {
-                issuer.fail_next(Endpoint::Token, 1, fault);
-            }
-        }
-        let renewed = token.renew(&first).await.expect_err("the first fault");
-        printed += &chain(&renewed);
-        printed += &chain(&AuthError::from(renewed));
-        let recovered = event(&mut events, |change| {
-            printed += &format!("{change:?}");
-            matches!(change, Change::Recovered { .. }).then_some(())
-        });
-        recovered.await;
-        let second = current(&token);
-        for token in [&first, &second] {
-            canaries.push(token.expose().to_owned());
-            canaries.extend(token.expose().split('.').skip(1).map(str::to_owned));
-        }
-        issuer.set_secrets("orders", &["another"]);
-        let refused = token.renew(&second).await.expect_err("a wrong secret");
-        printed += &chain(&refused);
-        let (status, health) = (token.status(), auth.health());
-        let json = serde_json::json!({ "status": status, "health": health });
-        printed += &format!("{json}{status:?}{health:?}{auth:?}");
-        issuer.set_secrets("orders", &[SECRET]);
-    }
-    auth.shutdown().await;
-    while let Ok(event) = events.recv().await {
-        printed += &format!("{event} {event:?}");
-    }
-    let log: Vec<_> = std::iter::from_fn(|| log.try_recv().ok())
-        .flatten()
-        .collect();
-    let log = String::from_utf8(log).expect("utf8");
-    assert!(log.contains("refresh failed") && log.contains("midil_auth.fetch"));
-    assert!(printed.contains("orders") && printed.contains("invalid_client"));
-    for canary in canaries {
-        assert!(!printed.contains(&canary), "{canary} in {printed}");
-        assert!(!log.contains(&canary), "{canary} in the log:\n{log}");
-    }
 }

@@ -20,7 +20,7 @@ use super::jws::JwsRules;
 use crate::jwks::{Algorithm, Key, KeySet};
 
 /// Places in which one token may be.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 
 /// Larger tokens are not kept, so that the number of entries bounds the memory.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -30,7 +30,6 @@ const TAIL: usize = 32;
 
 /// A verified token, its claims and the key that signed it.
 pub(super) struct Entry<P, C> {
-    hash: u64,
     token: Zeroizing<Vec<u8>>,
     pub(super) claims: Claims<P, C>,
     algorithm: Algorithm,
@@ -60,10 +59,34 @@ impl<P, C> Entry<P, C> {
     }
 }
 
+/// Where one token may be.
+struct Place<P, C> {
+    /// The hash of the token that is here, or was until a moment ago: only a hint where to look.
+    hash: AtomicU64,
+    entry: ArcSwapOption<Entry<P, C>>,
+}
+
+impl<P, C> Place<P, C> {
+    fn empty() -> Self {
+        Self {
+            hash: AtomicU64::new(0),
+            entry: ArcSwapOption::empty(),
+        }
+    }
+
+    fn may_hold(&self, hash: u64) -> bool {
+        self.hash.load(Ordering::Relaxed) == hash
+    }
+
+    fn is_free(&self) -> bool {
+        self.entry.load().is_none()
+    }
+}
+
 /// A fixed number of places in groups; where a newcomer's group is full, each place is given up
 /// in turn.
 pub(super) struct Cache<P, C> {
-    places: Box<[ArcSwapOption<Entry<P, C>>]>,
+    places: Box<[Place<P, C>]>,
     hasher: RandomState,
     turn: AtomicUsize,
     copy: fn(&Claims<P, C>) -> Claims<P, C>,
@@ -73,7 +96,7 @@ impl<P, C: Clone> Cache<P, C> {
     pub(super) fn new(entries: usize) -> Self {
         let groups = entries.div_ceil(WAYS).max(1);
         Self {
-            places: (0..groups * WAYS).map(|_| ArcSwapOption::empty()).collect(),
+            places: (0..groups * WAYS).map(|_| Place::empty()).collect(),
             hasher: RandomState::new(),
             turn: AtomicUsize::new(0),
             copy: Claims::clone,
@@ -85,16 +108,12 @@ impl<P, C> Cache<P, C> {
     /// The entry of exactly this token.
     pub(super) fn find(&self, token: &str, segments: &Segments<'_>) -> Option<Hit<P, C>> {
         let hash = self.hash(segments);
-        self.group(hash)
-            .iter()
-            .map(ArcSwapOption::load)
-            .find_map(|guard| {
-                let entry = guard.as_ref()?;
-                // In constant time, so that who knows the end of a token cannot find out the rest.
-                let same = entry.hash == hash
-                    && verify_slices_are_equal(&entry.token, token.as_bytes()).is_ok();
-                same.then_some(Hit(guard))
-            })
+        let mut places = self.group(hash).iter();
+        let found = places.find(|place| place.may_hold(hash))?.entry.load();
+        let entry = found.as_ref()?;
+        // In constant time, so that who knows the end of a token cannot find out the rest.
+        let same = verify_slices_are_equal(&entry.token, token.as_bytes()).is_ok();
+        same.then_some(Hit(found))
     }
 
     /// Keeps a token that was just verified by `key` of `set`.
@@ -111,13 +130,15 @@ impl<P, C> Cache<P, C> {
         }
         let hash = self.hash(segments);
         let group = self.group(hash);
-        let free = |place: &&ArcSwapOption<Entry<P, C>>| {
-            place.load().as_ref().is_none_or(|entry| entry.hash == hash)
-        };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % WAYS;
-        if let Some(place) = group.iter().find(free).or_else(|| group.get(turn)) {
-            place.store(Some(Arc::new(Entry {
-                hash,
+        let place = group
+            .iter()
+            .find(|place| place.may_hold(hash))
+            .or_else(|| group.iter().find(|place| place.is_free()))
+            .or_else(|| group.get(turn));
+        if let Some(place) = place {
+            place.hash.store(hash, Ordering::Relaxed);
+            place.entry.store(Some(Arc::new(Entry {
                 token: Zeroizing::new(token.as_bytes().to_vec()),
                 claims: (self.copy)(claims),
                 algorithm: header.algorithm,
@@ -138,7 +159,7 @@ impl<P, C> Cache<P, C> {
         self.hasher.hash_one(tail.unwrap_or_default())
     }
 
-    fn group(&self, hash: u64) -> &[ArcSwapOption<Entry<P, C>>] {
+    fn group(&self, hash: u64) -> &[Place<P, C>] {
         let groups = (self.places.len() / WAYS).max(1);
         let first = usize::try_from(hash % groups as u64).unwrap_or(0) * WAYS;
         self.places.get(first..first + WAYS).unwrap_or_default()

@@ -1,14 +1,17 @@
 //! How the client proves itself at the token endpoint (RFC 6749 §2.3.1).
 
-use std::path::PathBuf;
-use std::time::Duration;
-
+use bytes::Bytes;
 use http::HeaderValue;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
-use crate::fault::{ConfigError, FetchError};
+use crate::fault::FetchError;
 use crate::secret::Secret;
+
+const SCHEME: &str = "Basic ";
+
+/// What the names of the two members take.
+const MEMBERS: usize = "&client_id=&client_secret=".len();
 
 /// How the client id and secret are sent. Never probed: the application says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,86 +39,6 @@ impl Default for ClientAuth {
     }
 }
 
-/// Where the client secret comes from.
-#[derive(Clone, Debug)]
-pub(super) enum SecretSource {
-    Value(Secret),
-    /// Read anew for every fetch, so that a rotated file needs no restart.
-    File(PathBuf),
-}
-
-/// How often a secret file is looked at while the issuer refuses what it held.
-const WATCH: Duration = Duration::from_secs(2);
-
-/// The most that is read of a secret file.
-const MAX_SECRET: u64 = 64 * 1024;
-
-impl SecretSource {
-    pub(super) async fn read(&self) -> Result<Secret, FetchError> {
-        match self {
-            Self::Value(secret) => Ok(secret.clone()),
-            Self::File(path) => {
-                let path = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_secret(&path)).await;
-                read.unwrap_or_else(|_| Err(FetchError::transient("the runtime is stopping")))
-            }
-        }
-    }
-
-    /// Resolves when a file holds another secret than `refused`; a value never changes.
-    pub(super) async fn changed_from(&self, refused: Option<Secret>) {
-        if let Self::Value(_) = self {
-            return std::future::pending().await;
-        }
-        loop {
-            tokio::time::sleep(WATCH).await;
-            match self.read().await {
-                Ok(now) if refused.as_ref() != Some(&now) => return,
-                _ => {}
-            }
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let (problem, remedy) = match self {
-            Self::Value(secret) if secret.is_empty() => {
-                ("is empty", "give the app client's secret")
-            }
-            Self::File(path) if path.as_os_str().is_empty() => (
-                "is an empty path",
-                "give the path of the file that holds the secret",
-            ),
-            _ => return Ok(()),
-        };
-        Err(ConfigError::new("client_secret", problem, remedy))
-    }
-}
-
-fn read_secret(path: &std::path::Path) -> Result<Secret, FetchError> {
-    use std::io::Read;
-    let failed = |error: std::io::Error| {
-        FetchError::transient(format!(
-            "cannot read the client secret from {}",
-            path.display()
-        ))
-        .caused_by(error)
-    };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = Zeroizing::new(String::new());
-    file.take(MAX_SECRET)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    // Editors and `echo` end a file with a line feed that is no part of the secret.
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err(FetchError::transient(format!(
-            "the secret file {} is empty",
-            path.display()
-        )));
-    }
-    Ok(Secret::from(secret))
-}
-
 impl ClientAuth {
     /// A stable label, which names the method in store keys.
     pub(super) const fn as_str(self) -> &'static str {
@@ -131,77 +54,114 @@ impl ClientAuth {
         self,
         client_id: &str,
         secret: &Secret,
-        form: &mut Serializer<'_, String>,
+        form: &mut String,
     ) -> Result<Option<HeaderValue>, FetchError> {
         match self {
             Self::Post => {
-                form.append_pair("client_id", client_id);
-                form.append_pair("client_secret", secret.expose());
+                let secret = secret.expose();
+                // Room for the longest form, so that growing leaves no copy of the secret behind.
+                form.reserve(3 * (client_id.len() + secret.len()) + MEMBERS);
+                Serializer::new(form)
+                    .append_pair("client_id", client_id)
+                    .append_pair("client_secret", secret);
                 Ok(None)
             }
-            Self::Basic(encoding) => basic(encoding, client_id, secret).map(Some),
+            Self::Basic(encoding) => {
+                let proof = basic(encoding, client_id, secret);
+                // Wiped when the last user of the header is gone.
+                let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(proof))
+                    .map_err(|_| FetchError::permanent("the client does not fit in a header"))?;
+                value.set_sensitive(true);
+                Ok(Some(value))
+            }
         }
+    }
+
+    /// Every form in which a server that repeats what it got could show the secret.
+    pub(super) fn echoes(self, client_id: &str, secret: &Secret) -> [Zeroizing<String>; 3] {
+        let sent = match self {
+            Self::Basic(encoding) => basic(encoding, client_id, secret),
+            Self::Post => Zeroizing::default(),
+        };
+        [
+            Zeroizing::new(sent.trim_start_matches(SCHEME).to_owned()),
+            Zeroizing::new(byte_serialize(secret.expose().as_bytes()).collect()),
+            Zeroizing::new(secret.expose().to_owned()),
+        ]
     }
 }
 
-fn basic(encoding: BasicEncoding, id: &str, secret: &Secret) -> Result<HeaderValue, FetchError> {
-    let mut pair = Zeroizing::new(String::new());
+fn basic(encoding: BasicEncoding, id: &str, secret: &Secret) -> Zeroizing<String> {
+    let secret = secret.expose();
+    // Room for the longest form, as in a form.
+    let mut pair = Zeroizing::new(String::with_capacity(3 * (id.len() + secret.len()) + 1));
     match encoding {
         BasicEncoding::FormEncoded => {
             pair.extend(byte_serialize(id.as_bytes()));
             pair.push(':');
-            pair.extend(byte_serialize(secret.expose().as_bytes()));
+            pair.extend(byte_serialize(secret.as_bytes()));
         }
         BasicEncoding::Raw => {
             pair.push_str(id);
             pair.push(':');
-            pair.push_str(secret.expose());
+            pair.push_str(secret);
         }
     }
     let encoded = Zeroizing::new(base64_simd::STANDARD.encode_to_string(pair.as_bytes()));
-    let mut value = HeaderValue::try_from(format!("Basic {}", *encoded))
-        .map_err(|_| FetchError::permanent("the client credentials do not fit in a header"))?;
-    value.set_sensitive(true);
-    Ok(value)
+    let mut proof = Zeroizing::new(String::with_capacity(SCHEME.len() + encoded.len()));
+    proof.push_str(SCHEME);
+    proof.push_str(&encoded);
+    proof
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn decoded(encoding: BasicEncoding, id: &str, secret: &str) -> String {
-        let header = basic(encoding, id, &Secret::from(secret)).expect("a header");
-        assert!(header.is_sensitive());
-        let text = header
-            .to_str()
-            .expect("ascii")
-            .strip_prefix("Basic ")
-            .expect("scheme");
-        String::from_utf8(base64_simd::STANDARD.decode_to_vec(text).expect("base64")).expect("utf8")
+    const ID: &str = "svc:special+id";
+    const SECRET: &str = "p@ss:w/rd+%20&=?~";
+
+    fn decoded(encoding: BasicEncoding) -> String {
+        let mut form = String::new();
+        let header = ClientAuth::Basic(encoding)
+            .apply(ID, &Secret::from(SECRET), &mut form)
+            .expect("fits")
+            .expect("a header");
+        assert!(header.is_sensitive() && form.is_empty());
+        let text = header.to_str().expect("ascii").strip_prefix("Basic ");
+        let decoded = base64_simd::STANDARD.decode_to_vec(text.expect("scheme"));
+        String::from_utf8(decoded.expect("base64")).expect("utf8")
     }
 
     #[test]
     fn basic_credentials_are_form_encoded_before_base64() {
-        let (id, secret) = ("svc:special+id", "p@ss:w/rd+%20&=?~");
         assert_eq!(
-            decoded(BasicEncoding::FormEncoded, id, secret),
+            decoded(BasicEncoding::FormEncoded),
             "svc%3Aspecial%2Bid:p%40ss%3Aw%2Frd%2B%2520%26%3D%3F%7E"
         );
-        assert_eq!(
-            decoded(BasicEncoding::Raw, id, secret),
-            format!("{id}:{secret}")
-        );
+        assert_eq!(decoded(BasicEncoding::Raw), format!("{ID}:{SECRET}"));
     }
 
-    #[tokio::test]
-    async fn a_secret_file_is_read_anew_and_without_its_line_end() {
-        let path = std::env::temp_dir().join(format!("midil-secret-{}", std::process::id()));
-        let source = SecretSource::File(path.clone());
-        std::fs::write(&path, "one\n").expect("written");
-        assert_eq!(source.read().await.expect("read").expose(), "one");
-        std::fs::write(&path, "two").expect("written");
-        assert_eq!(source.read().await.expect("read").expose(), "two");
-        std::fs::remove_file(&path).expect("removed");
-        assert!(source.read().await.expect_err("gone").is_transient());
+    #[test]
+    fn every_form_in_which_a_secret_is_sent_is_known() {
+        const IN_A_FORM: &str = "p%40ss%3Aw%2Frd%2B%2520%26%3D%3F%7E";
+        let base64 = |pair: String| base64_simd::STANDARD.encode_to_string(pair);
+        for (method, header) in [
+            (
+                ClientAuth::default(),
+                base64(format!("svc%3Aspecial%2Bid:{IN_A_FORM}")),
+            ),
+            (
+                ClientAuth::Basic(BasicEncoding::Raw),
+                base64(format!("{ID}:{SECRET}")),
+            ),
+            (ClientAuth::Post, String::new()),
+        ] {
+            let echoes = method.echoes(ID, &Secret::from(SECRET));
+            assert_eq!(
+                echoes.each_ref().map(|e| e.as_str()),
+                [&*header, IN_A_FORM, SECRET]
+            );
+        }
     }
 }

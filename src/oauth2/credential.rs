@@ -12,9 +12,9 @@ use crate::refresh::{RefreshPolicy, Start};
 use crate::store::StoreKey;
 use crate::transport::Transport;
 
-/// Makes the source once the runtime's HTTP client and clock are known.
+/// Makes the source once the runtime's HTTP client and clock and the policy are known.
 pub(super) type SourceOf =
-    Box<dyn FnOnce(&Transport, &Clock) -> Arc<dyn DynSource<AccessToken>> + Send>;
+    Box<dyn FnOnce(&Transport, &Clock, &RefreshPolicy) -> Arc<dyn DynSource<AccessToken>> + Send>;
 
 /// A credential: where its tokens come from and how they are kept fresh.
 ///
@@ -38,7 +38,7 @@ impl Credential {
         let source: Arc<dyn DynSource<AccessToken>> = Arc::new(source);
         Self {
             name: name.into().into(),
-            source: Box::new(move |_, _| source),
+            source: Box::new(move |_, _, _| source),
             endpoint: None,
             store_key: None,
             refresh: RefreshPolicy::for_tokens(),
@@ -108,7 +108,7 @@ impl Credential {
         self.lifetime.validate()?;
         Ok(Registration {
             name: self.name,
-            source: (self.source)(transport, clock),
+            source: (self.source)(transport, clock, &self.refresh),
             policy: self.lifetime,
             refresh: self.refresh,
             endpoint: self.endpoint,

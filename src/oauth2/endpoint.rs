@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, header};
-use parking_lot::Mutex;
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
 use url::Url;
 use url::form_urlencoded::Serializer;
+use zeroize::Zeroizing;
 
 use super::grant::ClientCredentials;
+use super::rotation::Secrets;
 use super::{AccessToken, response};
 use crate::clock::Clock;
 use crate::event::Change;
-use crate::fault::FetchError;
+use crate::fault::{FetchError, FetchErrorKind};
 use crate::refresh::source::{Fetched, Source};
 use crate::secret::Secret;
 use crate::transport::{self, Transport};
@@ -22,41 +24,55 @@ const MAX_BODY: usize = 256 * 1024;
 pub(super) struct TokenEndpoint {
     url: Url,
     grant: ClientCredentials,
+    secrets: Secrets,
     transport: Transport,
     clock: Clock,
-    /// The secret that was sent last, to tell a new one.
-    sent: Mutex<Option<Secret>>,
+}
+
+/// Why a request brought no token.
+enum Failure {
+    /// The provider does not know the client by this secret.
+    ClientRefused(FetchError),
+    Other(FetchError),
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Other(error)
+    }
 }
 
 impl TokenEndpoint {
     pub(super) const fn new(
         url: Url,
         grant: ClientCredentials,
+        secrets: Secrets,
         transport: Transport,
         clock: Clock,
     ) -> Self {
         Self {
             url,
             grant,
+            secrets,
             transport,
             clock,
-            sent: Mutex::new(None),
         }
     }
 
     fn request(&self, secret: &Secret) -> Result<reqwest::RequestBuilder, FetchError> {
-        let mut form = Serializer::new(String::new());
+        let grant = &self.grant;
+        let mut body = Zeroizing::new(String::new());
+        let mut form = Serializer::new(&mut *body);
         form.append_pair("grant_type", "client_credentials");
-        if let Some(scope) = &self.grant.scope {
+        if let Some(scope) = &grant.scope {
             form.append_pair("scope", scope);
         }
-        for (name, value) in &self.grant.parameters {
+        for (name, value) in &grant.parameters {
             form.append_pair(name, value);
         }
-        let authorization =
-            self.grant
-                .client_auth
-                .apply(&self.grant.client_id, secret, &mut form)?;
+        let authorization = grant
+            .client_auth
+            .apply(&grant.client_id, secret, &mut body)?;
         let mut request = self
             .transport
             .request(Method::POST, &self.url)
@@ -65,12 +81,38 @@ impl TokenEndpoint {
                 HeaderValue::from_static("application/x-www-form-urlencoded"),
             )
             .header(header::ACCEPT, HeaderValue::from_static("application/json"))
-            .body(form.finish());
+            // Wiped when it has been sent.
+            .body(Bytes::from_owner(body));
         if let Some(authorization) = authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         Ok(request)
     }
+
+    /// Asks for a token with one secret.
+    async fn ask(&self, secret: &Secret) -> Result<AccessToken, Failure> {
+        let answer = Transport::send(self.request(secret)?, MAX_BODY).await?;
+        let retry_after = transport::retry_after(&answer.headers, self.clock.wall());
+        let echoes = self.grant.client_auth.echoes(&self.grant.client_id, secret);
+        match response::parse(answer.status, &answer.body, retry_after, &echoes) {
+            Ok(mut token) => {
+                token.issuer_time = transport::server_date(&answer.headers);
+                Ok(token)
+            }
+            Err(error) if is_client_refused(answer.status, &error) => {
+                Err(Failure::ClientRefused(error))
+            }
+            Err(error) => Err(Failure::Other(error)),
+        }
+    }
+}
+
+/// Whether it is the client's proof that was refused: `invalid_client`, or what else a provider
+/// writes into a 401 (RFC 6749 §5.2). Keycloak says `unauthorized_client`, Auth0 `access_denied`.
+fn is_client_refused(status: StatusCode, error: &FetchError) -> bool {
+    error.kind() == FetchErrorKind::Refused
+        && !status.is_server_error()
+        && (error.oauth_error() == Some("invalid_client") || status == StatusCode::UNAUTHORIZED)
 }
 
 impl TokenEndpoint {
@@ -92,20 +134,22 @@ impl Source<AccessToken> for TokenEndpoint {
         &self,
         _in_service: Option<Arc<AccessToken>>,
     ) -> Result<Fetched<AccessToken>, FetchError> {
-        let secret = self.grant.secret.read().await?;
-        let request = self.request(&secret)?;
-        *self.sent.lock() = Some(secret.clone());
-        let answer = Transport::send(request, MAX_BODY).await?;
-        let retry_after = transport::retry_after(&answer.headers, self.clock.wall());
-        let mut token = response::parse(answer.status, &answer.body, retry_after)
-            .map_err(|error| error.without(secret.expose()))?;
-        token.issuer_time = transport::server_date(&answer.headers);
-        let notes = self.narrowed(token.granted_scope()).into_iter().collect();
-        Ok(Fetched::new(token).notes(notes))
+        let mut attempt = self.secrets.attempt();
+        while let Some((which, secret)) = attempt.next().await {
+            match self.ask(&secret).await {
+                Ok(token) => {
+                    let mut notes = attempt.accepted(which, secret);
+                    notes.extend(self.narrowed(token.granted_scope()));
+                    return Ok(Fetched::new(token).notes(notes));
+                }
+                Err(Failure::ClientRefused(error)) => attempt.refused(which, secret, error),
+                Err(Failure::Other(error)) => return Ok(attempt.failed(Some(error))),
+            }
+        }
+        Ok(attempt.failed(None))
     }
 
     async fn changed(&self) {
-        let refused = self.sent.lock().clone();
-        self.grant.secret.changed_from(refused).await;
+        self.secrets.changed().await;
     }
 }

@@ -1,16 +1,14 @@
 //! The client-credentials grant (RFC 6749 §4.4): what is asked for, and as whom.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::client_auth::SecretSource;
 use super::credential::{Credential, SourceOf};
 use super::endpoint::TokenEndpoint;
-use super::{ClientAuth, LifetimePolicy};
+use super::rotation::Secrets;
+use super::{ClientAuth, ClientSecret, LifetimePolicy};
 use crate::fault::ConfigError;
 use crate::refresh::{RefreshPolicy, Start};
-use crate::secret::Secret;
 use crate::store::StoreKey;
 use crate::transport;
 
@@ -35,7 +33,8 @@ use crate::transport;
 pub struct ClientCredentials {
     pub(crate) token_url: String,
     pub(super) client_id: String,
-    pub(super) secret: SecretSource,
+    secret: ClientSecret,
+    previous_secret: Option<ClientSecret>,
     pub(super) client_auth: ClientAuth,
     pub(super) scope: Option<String>,
     pub(super) parameters: Vec<(String, String)>,
@@ -50,12 +49,13 @@ impl ClientCredentials {
     pub fn new(
         token_url: impl Into<String>,
         client_id: impl Into<String>,
-        client_secret: impl Into<Secret>,
+        client_secret: impl Into<ClientSecret>,
     ) -> Self {
         Self {
             token_url: token_url.into(),
             client_id: client_id.into(),
-            secret: SecretSource::Value(client_secret.into()),
+            secret: client_secret.into(),
+            previous_secret: None,
             client_auth: ClientAuth::default(),
             scope: None,
             parameters: Vec::new(),
@@ -66,9 +66,14 @@ impl ClientCredentials {
         }
     }
 
-    /// Reads the secret from a file, anew for every fetch, instead of taking a value.
-    pub fn client_secret_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.secret = SecretSource::File(path.into());
+    /// Another secret of the same client, for as long as the two are rotated; both may come from
+    /// anywhere. If the provider answers `invalid_client` to one, the other is tried in the same
+    /// fetch, and the one that worked last is tried first the next time. Defaults to none.
+    ///
+    /// To rotate without a pause: give the provider a second secret; start the service with it
+    /// and the old one as the previous; take the old one from the provider.
+    pub fn previous_secret(mut self, secret: impl Into<ClientSecret>) -> Self {
+        self.previous_secret = Some(secret.into());
         self
     }
 
@@ -127,6 +132,9 @@ impl ClientCredentials {
     }
 }
 
+/// How much of a fetch's time a secret may take to come; the rest is for the request.
+const SHARE_OF_SECRET: f64 = 0.75;
+
 /// Parameters that the grant itself sends.
 const RESERVED: [&str; 4] = ["client_id", "client_secret", "grant_type", "scope"];
 
@@ -142,7 +150,10 @@ impl TryFrom<ClientCredentials> for Credential {
                 "give the id of the app client",
             ));
         }
-        grant.secret.check()?;
+        grant.secret.check("client_secret")?;
+        if let Some(previous) = &grant.previous_secret {
+            previous.check("previous_secret")?;
+        }
         let reserved = |name: &str| RESERVED.contains(&name);
         if let Some((name, _)) = grant.parameters.iter().find(|(name, _)| reserved(name)) {
             return Err(ConfigError::new(
@@ -165,10 +176,16 @@ impl TryFrom<ClientCredentials> for Credential {
             grant.scope.as_deref(),
             &grant.parameters,
         );
-        let source: SourceOf = Box::new(move |transport, clock| {
+        let source: SourceOf = Box::new(move |transport, clock, policy| {
+            let secrets = Secrets::new(
+                grant.secret.clone(),
+                grant.previous_secret.clone(),
+                policy.pace.fetch_timeout.mul_f64(SHARE_OF_SECRET),
+            );
             Arc::new(TokenEndpoint::new(
                 url,
                 grant,
+                secrets,
                 transport.clone(),
                 clock.clone(),
             ))
@@ -185,6 +202,8 @@ impl fmt::Debug for ClientCredentials {
         f.debug_struct("ClientCredentials")
             .field("token_url", &self.token_url)
             .field("client_id", &self.client_id)
+            .field("secret", &self.secret)
+            .field("previous_secret", &self.previous_secret)
             .field("scope", &self.scope)
             .field("parameters", &parameters)
             .finish_non_exhaustive()

@@ -246,6 +246,21 @@ impl TokenChanges {
 }
 
 /// Where a credential stands, for logs and health endpoints. Holds no secret.
+///
+/// Serialized, it always has these members; what does not apply is `null`:
+///
+/// ```json
+/// {
+///   "name": "orders",
+///   "state": "degraded",
+///   "version": 1,
+///   "expires_at": 1893459600.0,
+///   "usable_for": 890.0,
+///   "next_fetch_in": 60.0,
+///   "failures": 1,
+///   "last_error": "status 503 Service Unavailable"
+/// }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct TokenStatus {
@@ -309,7 +324,7 @@ impl TokenStatus {
             state,
             version: snapshot.version,
             expires_at: usable.map(|token| token.expires_at()),
-            usable_for: usable.map(|_| snapshot.freshness.usable_until.tick.since(now.tick)),
+            usable_for: usable.map(|_| snapshot.freshness.left(now)),
             next_fetch_in: next_fetch,
             failures: snapshot.failures,
             last_error: snapshot.error.as_ref().map(ToString::to_string),

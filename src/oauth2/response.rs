@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
 use super::AccessToken;
 use crate::fault::{FetchError, FetchErrorKind};
@@ -47,16 +48,18 @@ struct Body<'a> {
 
 /// Turns a token endpoint's answer into a token or the reason there is none.
 ///
-/// The content type is not consulted: servers mislabel both kinds of answer.
+/// The content type is not consulted: servers mislabel both kinds of answer. `echoes` are the
+/// forms of the secret that was sent: no error repeats them.
 pub(super) fn parse(
     status: StatusCode,
     body: &[u8],
     retry_after: Option<Duration>,
+    echoes: &[Zeroizing<String>],
 ) -> Result<AccessToken, FetchError> {
     // Descriptions come in Latin-1 too, and a refusal is to be understood all the same.
     let text = String::from_utf8_lossy(body);
     let error = match read(&text) {
-        Some(body) => match refusal(status, &body) {
+        Some(body) => match refusal(status, &body, echoes) {
             None if status.is_success() => match success(body) {
                 Ok(token) => return Ok(token),
                 Err(error) => error,
@@ -122,10 +125,20 @@ fn seconds(value: &RawValue) -> Option<Duration> {
 }
 
 /// The error response in the body, whatever the status says and however it is spelled.
-fn refusal(status: StatusCode, body: &Body<'_>) -> Option<FetchError> {
+fn refusal(
+    status: StatusCode,
+    body: &Body<'_>,
+    echoes: &[Zeroizing<String>],
+) -> Option<FetchError> {
     let text = |value: &Option<Value>| match value {
         Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
         _ => None,
+    };
+    let hide = |text: &str| {
+        let echoes = echoes.iter().filter(|echo| !echo.is_empty());
+        echoes.fold(text.to_owned(), |text, echo| {
+            text.replace(&**echo, "[redacted]")
+        })
     };
     let code = text(&body.error)
         .or_else(|| text(&body.error_code))
@@ -134,17 +147,25 @@ fn refusal(status: StatusCode, body: &Body<'_>) -> Option<FetchError> {
         .or_else(|| text(&body.error_summary))
         .or_else(|| text(&body.message));
     // AWS writes `com.amazonaws…#TooManyRequestsException`.
-    let code = code.rsplit('#').next().unwrap_or_default();
-    let message = match description {
-        Some(description) => format!("{code}: {description}"),
-        None => code.to_owned(),
+    let last = |code: &str| code.rsplit('#').next().unwrap_or_default().to_owned();
+    let meant = last(&code);
+    let known = PERMANENT.contains(&&*meant);
+    // What the code means is decided before a secret that happens to be a part of it is hidden.
+    let code = if known {
+        meant.clone()
+    } else {
+        last(&hide(&code))
     };
-    if is_throttling(status, code) {
+    let message = match description {
+        Some(description) => format!("{code}: {}", hide(&description)),
+        None => code.clone(),
+    };
+    if is_throttling(status, &meant) {
         let throttled = FetchError::new(FetchErrorKind::Throttled, message);
-        return Some(throttled.with_oauth_error(code));
+        return Some(throttled.with_oauth_error(&code));
     }
-    let permanent = PERMANENT.contains(&code) && !status.is_server_error();
-    Some(FetchError::refused(code, message, permanent))
+    let permanent = known && !status.is_server_error();
+    Some(FetchError::refused(&code, message, permanent))
 }
 
 fn is_throttling(status: StatusCode, code: &str) -> bool {

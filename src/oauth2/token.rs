@@ -33,7 +33,8 @@ pub struct AccessToken {
     /// By how much the issuer's clock is known to differ: its time when the token was received.
     pub(crate) issuer_time: Option<Wall>,
     issued_at: Wall,
-    expires_at: Wall,
+    /// On both clocks, so that a step of the wall clock prolongs nothing.
+    expires: Moment,
 }
 
 impl AccessToken {
@@ -57,14 +58,15 @@ impl AccessToken {
         let mut authorization = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes))
             .map_err(|_| FetchError::transient("the access token cannot be sent in a header"))?;
         authorization.set_sensitive(true);
+        let (stamps, scope) = Stamps::of(token);
         Ok(Self {
             authorization,
-            scope: None,
+            scope,
             expires_in: None,
-            stamps: Stamps::of(token),
+            stamps,
             issuer_time: None,
             issued_at: Wall::default(),
-            expires_at: Wall::default(),
+            expires: Moment::default(),
         })
     }
 
@@ -79,6 +81,9 @@ impl AccessToken {
     }
 
     /// The scope the issuer granted (space-separated, RFC 6749 §3.3).
+    ///
+    /// Defaults to the token's own `scope` if it is a JWT (RFC 9068 §2.2.3): Amazon Cognito, for
+    /// one, says it nowhere else.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into().into());
@@ -119,7 +124,7 @@ impl AccessToken {
     /// When the issuer stops accepting the token. It is taken out of service a little earlier.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
-        self.expires_at.to_system()
+        self.expires.wall.to_system()
     }
 
     /// Whether both are the same token, whatever is known of their lifetimes.
@@ -135,8 +140,8 @@ impl AccessToken {
             let left = exp.since(self.issuer_now(asked));
             // A token that is dead on arrival by its own word, while the response grants it a
             // life, is seen through a clock that is off: its span still holds.
-            match self.stamps.issued {
-                Some(issued) if left.is_zero() => exp.since(issued),
+            match (self.stamps.issued, self.expires_in) {
+                (Some(issued), Some(_)) if left.is_zero() => exp.since(issued),
                 _ => left,
             }
         });
@@ -183,12 +188,18 @@ impl AccessToken {
     }
 
     pub(super) const fn expires(&self) -> Wall {
-        self.expires_at
+        self.expires.wall
     }
 
     pub(super) fn stamp(&mut self, asked: Moment, lifetime: Duration) {
         self.issued_at = asked.wall;
-        self.expires_at = asked.wall.after(lifetime);
+        self.expires = asked.after(lifetime);
+    }
+
+    /// How long the issuer accepts it from `now` on.
+    pub(super) fn left(&self, now: Moment) -> Duration {
+        let tick = self.expires.tick.since(now.tick);
+        self.expires.wall.since(now.wall).min(tick)
     }
 }
 
@@ -201,8 +212,9 @@ struct Stamps {
 }
 
 impl Stamps {
-    fn of(token: &str) -> Self {
-        let mut stamps = Self::default();
+    /// And the scope, if the token says it.
+    fn of(token: &str) -> (Self, Option<Box<str>>) {
+        let (mut stamps, mut scope) = (Self::default(), None);
         let mut segments = token.split('.');
         let (Some(_), Some(payload), Some(_), None) = (
             segments.next(),
@@ -210,14 +222,18 @@ impl Stamps {
             segments.next(),
             segments.next(),
         ) else {
-            return stamps;
+            return (stamps, scope);
         };
         let decoded = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(payload).ok();
         let Some(claims) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-            return stamps;
+            return (stamps, scope);
         };
         let claims = Zeroizing::new(claims);
         let read = json::object(&claims, |name, value| {
+            if name == "scope" {
+                scope = value.string().map(|scope| scope.as_ref().into());
+                return;
+            }
             let date = value
                 .number()
                 .filter(|seconds| (1.0..1e11).contains(seconds));
@@ -228,10 +244,9 @@ impl Stamps {
                 _ => {}
             }
         });
-        if read.is_err() {
-            Self::default()
-        } else {
-            stamps
+        match read {
+            Ok(()) => (stamps, scope),
+            Err(_) => Default::default(),
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fastrand::Rng;
 use ractor::{ActorProcessingErr, ActorRef};
@@ -20,10 +20,6 @@ use super::{Asked, Outcome, Resource, Snapshot};
 use crate::clock::{Clock, Moment, Tick};
 use crate::event::{Announcer, Cause, Change};
 use crate::fault::{FetchError, FetchErrorKind};
-
-/// The longest the timer sleeps. Timers stand still while the machine is suspended; with this
-/// much granularity a resumed machine catches up soon.
-const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// What the actor is told. It lies in the [`Address`]'s inbox; the ractor message is only a knock.
 pub(crate) enum Letter<T> {
@@ -95,6 +91,7 @@ impl<T: Resource> Refresher<T> {
         let mut desk = Desk {
             rng: Rng::with_seed(context.seed),
             incarnation: context.address.move_in(myself),
+            in_step: context.clock.now(),
             context,
             slots: HashMap::new(),
             agenda: Agenda::default(),
@@ -149,7 +146,7 @@ pub(super) struct Fetch {
 pub(super) struct Slot<T: Resource> {
     pub(super) entry: Arc<Entry<T>>,
     pub(super) life: Lifecycle,
-    pub(super) fetch: Option<Fetch>,
+    pub(super) fetch: Option<Box<Fetch>>,
     /// While parked: waits for what the refusal depended on to change.
     watch: Option<Owned>,
     pub(super) courier: Option<Courier>,
@@ -162,14 +159,17 @@ pub(super) struct Slot<T: Resource> {
 /// The state of the actor.
 pub(crate) struct Desk<T: Resource> {
     pub(super) context: Context<T>,
-    incarnation: u64,
-    pub(super) slots: HashMap<Id, Slot<T>>,
-    agenda: Agenda,
-    endpoints: Endpoints,
+    pub(super) incarnation: u64,
+    /// Boxed, since a table of many is mostly room to grow.
+    pub(super) slots: HashMap<Id, Box<Slot<T>>>,
+    pub(super) agenda: Agenda,
+    pub(super) endpoints: Endpoints,
     /// Couriers of retired slots that are still out.
     pub(super) leaving: Vec<Courier>,
-    timer: Option<(Tick, Owned)>,
-    epoch: u64,
+    pub(super) timer: Option<(Tick, Owned)>,
+    pub(super) epoch: u64,
+    /// A moment since which both clocks have gone alike.
+    pub(super) in_step: Moment,
     rng: Rng,
 }
 
@@ -232,25 +232,30 @@ impl<T: Resource> Desk<T> {
         let rng = self.rng.fork();
         let eager = entry.eager;
         let demand = entry.take_demand();
+        let parked = matches!(snapshot.state, State::Waiting { why: Why::Park, .. });
+        let watch = parked.then(|| task::watch(&entry, &self.context.address));
+        if let Some(endpoint) = &entry.endpoint
+            && let Some(until) = snapshot.throttled_until()
+        {
+            self.endpoints.pause(endpoint, until);
+        }
         let mut life = Lifecycle::resume(rng, snapshot.state, snapshot.failures, confirmed);
         if let (Some(shelf), None) = (&entry.shelf, confirmed) {
             life.ask_store(shelf.patience);
         }
-        self.slots.insert(
-            id,
-            Slot {
-                life,
-                // One that has passed was announced by whoever ran before.
-                expires: confirmed
-                    .map(|_| snapshot.freshness.usable_until.tick)
-                    .filter(|&at| at > self.context.clock.tick()),
-                fetch: None,
-                watch: None,
-                courier: None,
-                due: None,
-                entry,
-            },
-        );
+        let slot = Slot {
+            life,
+            // One that has passed was announced by whoever ran before.
+            expires: confirmed
+                .map(|_| snapshot.freshness.usable_until.tick)
+                .filter(|&at| at > self.context.clock.tick()),
+            fetch: None,
+            watch,
+            courier: None,
+            due: None,
+            entry,
+        };
+        self.slots.insert(id, Box::new(slot));
         if eager {
             self.feed(id, Input::Begin);
         }
@@ -261,32 +266,16 @@ impl<T: Resource> Desk<T> {
     }
 
     fn retire(&mut self, id: Id) {
-        if let Some(slot) = self.slots.remove(&id) {
+        if let Some(mut slot) = self.slots.remove(&id) {
             self.agenda.reschedule(id, slot.due, None);
             self.announce(&slot.entry.name, Change::Stopped);
-            self.let_finish(slot.courier);
+            self.let_finish(slot.courier.take());
+            // With the last handle gone this may drop the application's source: if that panics,
+            // it is no matter of the other credentials.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(slot)));
         }
-    }
-
-    fn tick(&mut self) {
-        self.timer = None;
-        let now = self.context.clock.tick();
-        self.endpoints.tidy(now);
-        while let Some(id) = self.agenda.due(now) {
-            self.expire(id, now);
-            self.feed(id, Input::Due);
-        }
-    }
-
-    fn expire(&mut self, id: Id, now: Tick) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        if slot.expires.is_some_and(|at| at <= now) {
-            slot.expires = None;
-            let cause = slot.entry.publisher.published().load().error.clone();
-            let name = Arc::clone(&slot.entry.name);
-            self.announce(&name, Change::Expired { cause });
+        if self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to_fit();
         }
     }
 
@@ -301,12 +290,12 @@ impl<T: Resource> Desk<T> {
             Some(load) if loading => load.cause,
             _ => cause_of(slot.life.state(), input),
         };
-        if slot.life.may_fetch()
-            && let Some(endpoint) = &slot.entry.endpoint
-        {
-            slot.life.hold(self.endpoints.open_at(endpoint, now.tick));
-        }
-        match slot.life.step(&slot.entry.refresh.pace, now.tick, input) {
+        let open_at = || match &slot.entry.endpoint {
+            Some(endpoint) => self.endpoints.open_at(endpoint, now.tick),
+            None => now.tick,
+        };
+        let pace = &slot.entry.care.refresh.pace;
+        match slot.life.step(pace, now.tick, input, open_at) {
             Action::Fetch { attempt } => {
                 let task = task::fetch(
                     &slot.entry,
@@ -315,28 +304,25 @@ impl<T: Resource> Desk<T> {
                     attempt,
                 );
                 slot.watch = None;
-                slot.fetch = Some(Fetch {
+                let endpoint = slot.entry.endpoint.as_ref();
+                slot.fetch = Some(Box::new(Fetch {
                     task,
                     begun: now,
                     cause,
-                    seat: slot
-                        .entry
-                        .endpoint
-                        .as_ref()
-                        .map(|name| self.endpoints.sit(name)),
-                });
+                    seat: endpoint.map(|name| self.endpoints.sit(name)),
+                }));
             }
             Action::Load { attempt } => {
                 let address = &self.context.address;
-                slot.fetch = Some(Fetch {
+                slot.fetch = Some(Box::new(Fetch {
                     task: warm::load(&slot.entry, address, self.incarnation, attempt),
                     begun: now,
                     cause,
                     seat: None,
-                });
+                }));
             }
             Action::Abandon => {
-                let timeout = slot.entry.refresh.pace.fetch_timeout;
+                let timeout = slot.entry.care.refresh.pace.fetch_timeout;
                 let error = FetchError::new(
                     FetchErrorKind::Timeout,
                     format!("no complete answer within {timeout:?}"),
@@ -364,10 +350,11 @@ impl<T: Resource> Desk<T> {
         let Some(fetch) = slot.fetch.take() else {
             return;
         };
-        let pace = slot.entry.refresh.pace;
+        let pace = slot.entry.care.refresh.pace;
         let mut notes = Vec::new();
         let judged = outcome.and_then(|fetched| {
             notes = fetched.notes;
+            let value = fetched.value?;
             let asked = Asked {
                 at: fetch.begun,
                 took: now.tick.since(fetch.begun.tick),
@@ -376,24 +363,20 @@ impl<T: Resource> Desk<T> {
                 draw: slot.life.draw(),
                 cause: fetch.cause,
             };
-            Verdict::on(&slot.entry, fetched.value, asked)
+            Verdict::on(&slot.entry, value, asked)
         });
         match judged {
             Ok(verdict) => {
                 let refresh_at = verdict.freshness.refresh_at;
                 let failures = slot.life.failures();
-                slot.life.step(
-                    &pace,
-                    now.tick,
-                    Input::Succeeded {
-                        attempt,
-                        refresh_at,
-                    },
-                );
+                let succeeded = Input::Succeeded {
+                    attempt,
+                    refresh_at,
+                };
+                slot.life.step(&pace, now.tick, succeeded, || now.tick);
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, fetch.begun, failures);
                 self.keep(id, &verdict, fetch.begun);
-                self.announce_all(id, notes);
             }
             Err(error) => {
                 let failed = Input::Failed {
@@ -401,10 +384,11 @@ impl<T: Resource> Desk<T> {
                     permanent: !error.is_transient(),
                     retry_after: error.retry_after_hint(),
                 };
-                slot.life.step(&pace, now.tick, failed);
+                slot.life.step(&pace, now.tick, failed, || now.tick);
                 self.report(id, now, &error);
             }
         }
+        self.announce_all(id, notes);
         self.settle(id);
     }
 
@@ -443,7 +427,8 @@ impl<T: Resource> Desk<T> {
         slot.fetch = None;
         let failures = slot.life.failures();
         let state = slot.life.state();
-        let withdrawn = T::withdrawn(&slot.entry.policy, error).map(|left| now.tick.after(left));
+        let withdrawn =
+            T::withdrawn(&slot.entry.care.policy, error).map(|left| now.tick.after(left));
         slot.expires = slot.expires.map(|at| withdrawn.unwrap_or(at).min(at));
         slot.entry.publisher.update(|old| {
             (!old.stopped).then(|| Snapshot {
@@ -454,13 +439,8 @@ impl<T: Resource> Desk<T> {
                 ..old.clone()
             })
         });
-        let holding = slot
-            .entry
-            .publisher
-            .published()
-            .load()
-            .usable(now)
-            .is_some();
+        let snapshot = slot.entry.publisher.published().load();
+        let holding = snapshot.usable(now).is_some();
         let change = Change::RefreshFailed {
             error: error.clone(),
             failures,
@@ -471,10 +451,15 @@ impl<T: Resource> Desk<T> {
         if failures == 1 && holding {
             changes.push(Change::Degraded);
         }
-        let is_throttling = error.kind() == FetchErrorKind::Throttled;
+        // The others at the endpoint share what it asked for, not this one's own backoff.
+        let asked = error.retry_after_hint().map(|after| {
+            let longest = slot.entry.care.refresh.pace.max_retry_after;
+            now.tick.after(after.min(longest))
+        });
+        let throttled = (error.kind() == FetchErrorKind::Throttled).then(|| slot.life.deadline());
         if let Some(endpoint) = &slot.entry.endpoint
-            && let Some(until) = slot.life.deadline()
-            && (is_throttling || error.retry_after_hint().is_some())
+            && let Some(until) = asked.or(throttled.flatten())
+            && until > now.tick
             && self.endpoints.pause(endpoint, until)
         {
             let pause = until.since(now.tick);
@@ -521,26 +506,6 @@ impl<T: Resource> Desk<T> {
             self.agenda.reschedule(id, slot.due, due);
             slot.due = due;
         }
-    }
-
-    /// Keeps one timer armed for the earliest deadline.
-    fn arm(&mut self) {
-        let Some(next) = self.agenda.next() else {
-            self.timer = None;
-            return;
-        };
-        if self.timer.as_ref().is_some_and(|&(at, _)| at == next) {
-            return;
-        }
-        self.epoch += 1;
-        let (incarnation, epoch) = (self.incarnation, self.epoch);
-        let address = Arc::clone(&self.context.address);
-        let wait = next.since(self.context.clock.tick()).min(HEARTBEAT);
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            address.post(Letter::Tick { incarnation, epoch });
-        });
-        self.timer = Some((next, Owned::new(&task)));
     }
 
     pub(super) fn announce(&self, name: &Arc<str>, change: Change) {

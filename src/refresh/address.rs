@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -21,13 +21,19 @@ use crate::store::{Backing, StoreKey};
 /// The ractor message: there is something in the inbox.
 pub(crate) type Knock = u8;
 
+/// How a resource is kept. Neighbours that are kept alike share it: there may be many.
+#[derive(PartialEq)]
+pub(crate) struct Care<P> {
+    pub(crate) policy: P,
+    pub(crate) refresh: RefreshPolicy,
+}
+
 /// One resource as its actor, its readers and a restart see it.
 pub(crate) struct Entry<T: Resource> {
     pub(crate) id: Id,
     pub(crate) name: Arc<str>,
     pub(crate) source: Arc<dyn DynSource<T>>,
-    pub(crate) policy: T::Policy,
-    pub(crate) refresh: RefreshPolicy,
+    pub(crate) care: Arc<Care<T::Policy>>,
     /// What it shares with others, and so paces together with them.
     pub(crate) endpoint: Option<Arc<str>>,
     /// Whether the first value is fetched without anybody asking.
@@ -70,6 +76,7 @@ pub(crate) struct Address<T: Resource> {
     inbox: Mutex<Vec<Letter<T>>>,
     incarnations: AtomicU64,
     entries: Mutex<HashMap<Id, Arc<Entry<T>>>>,
+    latest_care: Mutex<Weak<Care<T::Policy>>>,
     next_id: AtomicU64,
     closed: AtomicBool,
     sent: AtomicU64,
@@ -84,6 +91,7 @@ impl<T: Resource> Address<T> {
             inbox: Mutex::default(),
             incarnations: AtomicU64::new(0),
             entries: Mutex::default(),
+            latest_care: Mutex::default(),
             next_id: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             sent: AtomicU64::new(0),
@@ -101,6 +109,11 @@ impl<T: Resource> Address<T> {
     /// Puts a letter into the inbox and knocks if it was empty.
     pub(crate) fn post(&self, letter: Letter<T>) {
         let mut inbox = self.inbox.lock();
+        // Looked at under the lock, so that nothing is left behind in an inbox that was emptied
+        // for good.
+        if self.is_closed() {
+            return;
+        }
         inbox.push(letter);
         if inbox.len() == 1
             && let Some(actor) = &*self.actor.load()
@@ -133,8 +146,7 @@ impl<T: Resource> Address<T> {
             id: Id(self.next_id.fetch_add(1, Ordering::Relaxed)),
             name: registration.name,
             source: registration.source,
-            policy: registration.policy,
-            refresh: registration.refresh,
+            care: self.care(registration.policy, registration.refresh),
             endpoint: registration.endpoint,
             eager: registration.start != Start::Lazy,
             shelf: Shelf::find(self.backing.as_ref(), registration.store_key),
@@ -150,8 +162,27 @@ impl<T: Resource> Address<T> {
         entry
     }
 
+    fn care(&self, policy: T::Policy, refresh: RefreshPolicy) -> Arc<Care<T::Policy>> {
+        let care = Care { policy, refresh };
+        let mut latest = self.latest_care.lock();
+        match latest.upgrade() {
+            Some(same) if *same == care => same,
+            _ => {
+                let care = Arc::new(care);
+                *latest = Arc::downgrade(&care);
+                care
+            }
+        }
+    }
+
     pub(crate) fn retire(&self, id: Id) {
-        if self.entries.lock().remove(&id).is_some() {
+        let mut entries = self.entries.lock();
+        let retired = entries.remove(&id);
+        if entries.len() < entries.capacity() / 4 {
+            entries.shrink_to_fit();
+        }
+        drop(entries);
+        if retired.is_some() {
             self.send(Letter::Retire(id));
         }
     }

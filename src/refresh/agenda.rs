@@ -46,6 +46,21 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    #[test]
+    fn an_entry_costs_next_to_nothing() {
+        const COUNT: u32 = 10_000;
+        let mut agenda = Agenda::default();
+        let mut rng = fastrand::Rng::with_seed(1);
+        let counted = allocation_counter::measure(|| {
+            for id in 0..u64::from(COUNT) {
+                let at = Tick::from_nanos(rng.u64(..));
+                agenda.reschedule(Id(id), None, Some(at));
+            }
+        });
+        let each = counted.bytes_current / i64::from(COUNT);
+        assert!(each <= 32, "{each} bytes");
+    }
+
     proptest! {
         #[test]
         fn what_is_due_comes_in_order_and_nothing_is_lost(

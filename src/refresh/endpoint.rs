@@ -24,14 +24,21 @@ struct Endpoint {
     seats: Arc<()>,
 }
 
+/// Endpoints that are always worth keeping.
+const FEW: usize = 64;
+
 /// Every endpoint of an actor.
 #[derive(Debug, Default)]
-pub(super) struct Endpoints(HashMap<Arc<str>, Endpoint>);
+pub(super) struct Endpoints {
+    known: HashMap<Arc<str>, Endpoint>,
+    /// How many were left when it was last tidied.
+    tidied: usize,
+}
 
 impl Endpoints {
     /// The earliest tick at which a fetch may begin.
     pub(super) fn open_at(&mut self, name: &Arc<str>, now: Tick) -> Tick {
-        let endpoint = self.0.entry(Arc::clone(name)).or_default();
+        let endpoint = self.known.entry(Arc::clone(name)).or_default();
         if now < endpoint.pause {
             return endpoint.pause;
         }
@@ -44,22 +51,28 @@ impl Endpoints {
 
     pub(super) fn sit(&mut self, name: &Arc<str>) -> Seat {
         Seat(Arc::clone(
-            &self.0.entry(Arc::clone(name)).or_default().seats,
+            &self.known.entry(Arc::clone(name)).or_default().seats,
         ))
     }
 
     /// Leaves the endpoint alone until `until`; whether that is news.
     pub(super) fn pause(&mut self, name: &Arc<str>, until: Tick) -> bool {
-        let endpoint = self.0.entry(Arc::clone(name)).or_default();
+        let endpoint = self.known.entry(Arc::clone(name)).or_default();
         let longer = until > endpoint.pause;
         endpoint.pause = endpoint.pause.max(until);
         longer
     }
 
-    /// Forgets endpoints that nobody uses and that ask for nothing.
+    /// Forgets endpoints that nobody uses and that ask for nothing, once there are twice as many
+    /// as were worth keeping.
     pub(super) fn tidy(&mut self, now: Tick) {
-        self.0
-            .retain(|_, endpoint| endpoint.pause > now || Arc::strong_count(&endpoint.seats) > 1);
+        if self.known.len() > FEW + 2 * self.tidied {
+            self.known.retain(|_, endpoint| {
+                endpoint.pause > now || Arc::strong_count(&endpoint.seats) > 1
+            });
+            self.tidied = self.known.len();
+            self.known.shrink_to(FEW + 2 * self.tidied);
+        }
     }
 }
 
@@ -86,9 +99,22 @@ mod tests {
         let later = now.after(Duration::from_secs(60));
         assert!(endpoints.pause(&name, later) && !endpoints.pause(&name, later));
         assert_eq!(endpoints.open_at(&name, now), later);
+        assert_eq!(endpoints.open_at(&name, later), later);
+    }
+
+    #[test]
+    fn endpoints_that_nobody_uses_are_forgotten_and_the_others_are_not() {
+        let mut endpoints = Endpoints::default();
+        let now = Tick::ZERO.after(Duration::from_secs(1));
+        let later = now.after(Duration::from_secs(60));
+        let (paused, busy): (Arc<str>, Arc<str>) = ("paused".into(), "busy".into());
+        endpoints.pause(&paused, later);
+        let _seat = endpoints.sit(&busy);
+        for n in 0..10 * FEW {
+            endpoints.open_at(&format!("https://idp{n}/token").into(), now);
+        }
         endpoints.tidy(now);
-        assert_eq!(endpoints.open_at(&name, now), later);
-        endpoints.tidy(later);
-        assert_eq!(endpoints.open_at(&name, now), now);
+        assert_eq!(endpoints.known.len(), 2);
+        assert_eq!(endpoints.open_at(&paused, now), later);
     }
 }

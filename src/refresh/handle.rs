@@ -70,7 +70,7 @@ impl<T: Resource> Handle<T> {
     }
 
     pub(crate) fn refresh(&self) -> &RefreshPolicy {
-        &self.lease.entry.refresh
+        &self.lease.entry.care.refresh
     }
 
     pub(crate) const fn clock(&self) -> &Clock {
@@ -107,7 +107,8 @@ impl<T: Resource> Handle<T> {
 
     /// Asks for a value from a fetch begun at or after `after`, unless that is under way.
     pub(crate) fn demand(&self, snapshot: &Snapshot<T>, after: Tick, insist: bool) {
-        if snapshot.confirmed < after && !snapshot.state.covers(after, insist) {
+        let now = self.clock.tick();
+        if snapshot.confirmed < after && !snapshot.state.covers(now, after, insist) {
             self.lease.address.demand(&self.lease.entry, after, insist);
         }
     }
@@ -134,7 +135,8 @@ impl<T: Resource> Handle<T> {
             if let Some(value) = snapshot.usable(now) {
                 return Some(Ok(Arc::clone(value)));
             }
-            if snapshot.stopped || in_vain(snapshot) {
+            let overdue = snapshot.state.is_overdue(now.tick);
+            if snapshot.stopped || (in_vain(snapshot) && !overdue) {
                 return Some(Err(why_absent(snapshot, now)));
             }
             self.demand(snapshot, snapshot.confirmed.next(), false);

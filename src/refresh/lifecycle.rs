@@ -23,7 +23,8 @@ use crate::clock::Tick;
 pub(crate) struct Pace {
     /// The deadline of one fetch.
     pub(crate) fetch_timeout: Duration,
-    /// Least time between the beginnings of two scheduled fetches.
+    /// Least time between the beginnings of two fetches that nobody demanded, and before a value
+    /// that a reader finds unusable is asked for again.
     pub(crate) min_interval: Duration,
     /// Least time between the beginnings of two fetches that demands caused.
     pub(crate) demand_floor: Duration,
@@ -116,8 +117,9 @@ pub(crate) enum Why {
 
 impl State {
     /// Whether a demand for a value from a fetch begun at or after `after` would change nothing.
-    pub(crate) fn covers(&self, after: Tick, insist: bool) -> bool {
+    pub(crate) fn covers(&self, now: Tick, after: Tick, insist: bool) -> bool {
         match *self {
+            _ if self.is_overdue(now) => false,
             Self::Idle => false,
             Self::Fetching { begun, .. } => begun >= after,
             Self::Waiting { why, .. } => match why {
@@ -125,6 +127,19 @@ impl State {
                 Why::Park => !insist,
                 Why::Refresh => false,
             },
+        }
+    }
+
+    /// Whether the deadline has passed unnoticed: timers stand still while a machine sleeps.
+    pub(crate) fn is_overdue(&self, now: Tick) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    const fn deadline(&self) -> Option<Tick> {
+        match *self {
+            Self::Idle => None,
+            Self::Fetching { deadline, .. } => Some(deadline),
+            Self::Waiting { until, .. } => Some(until),
         }
     }
 }
@@ -141,8 +156,10 @@ pub(crate) struct Lifecycle {
     last_demanded: Option<Tick>,
     /// A demand that the fetch in flight began too early for.
     unmet: bool,
-    /// No fetch begins earlier: the endpoint wants to be left alone.
-    held_until: Tick,
+    /// How often a refusal was tried again because what it depended on had changed.
+    wakes: u32,
+    /// The soonest that it is tried again for that reason.
+    wakes_from: Tick,
     /// A store to ask before the first fetch, and how long that may take.
     unasked: Option<Duration>,
     /// What is in flight is a load.
@@ -159,7 +176,8 @@ impl Lifecycle {
             confirmed: None,
             last_demanded: None,
             unmet: false,
-            held_until: Tick::ZERO,
+            wakes: 0,
+            wakes_from: Tick::ZERO,
             unasked: None,
             loading: false,
             rng,
@@ -198,14 +216,6 @@ impl Lifecycle {
         self.loading
     }
 
-    /// Whether a fetch may be what happens next.
-    pub(crate) const fn may_fetch(&self) -> bool {
-        match self.state {
-            State::Fetching { .. } => self.loading,
-            State::Idle | State::Waiting { .. } => self.unasked.is_none(),
-        }
-    }
-
     /// Failures in a row.
     pub(crate) const fn failures(&self) -> u32 {
         self.failures
@@ -218,16 +228,7 @@ impl Lifecycle {
 
     /// When [`Input::Due`] is to be fed.
     pub(crate) const fn deadline(&self) -> Option<Tick> {
-        match self.state {
-            State::Idle => None,
-            State::Fetching { deadline, .. } => Some(deadline),
-            State::Waiting { until, .. } => Some(until),
-        }
-    }
-
-    /// Lets no fetch begin before `until`.
-    pub(crate) const fn hold(&mut self, until: Tick) {
-        self.held_until = until;
+        self.state.deadline()
     }
 
     /// A number in `[0, 1)` to jitter the value's own refresh point with.
@@ -235,16 +236,24 @@ impl Lifecycle {
         self.rng.f64()
     }
 
-    pub(crate) fn step(&mut self, pace: &Pace, now: Tick, input: Input) -> Action {
+    /// Takes one input. `open_at` is asked, only where a fetch is to begin, for the earliest tick
+    /// at which the endpoint lets it.
+    pub(crate) fn step(
+        &mut self,
+        pace: &Pace,
+        now: Tick,
+        input: Input,
+        open_at: impl FnOnce() -> Tick,
+    ) -> Action {
         match input {
             Input::Absent { attempt } if self.loading && self.awaits(attempt) => {
-                self.fetch(pace, now, false)
+                self.fetch(pace, now, false, open_at)
             }
             Input::Absent { .. } => Action::Nothing,
-            Input::Begin if self.state == State::Idle => self.fetch(pace, now, false),
+            Input::Begin if self.state == State::Idle => self.fetch(pace, now, false, open_at),
             Input::Begin => Action::Nothing,
-            Input::Demand { after, insist } => self.demand(pace, now, after, insist),
-            Input::Due => self.due(pace, now),
+            Input::Demand { after, insist } => self.demand(pace, now, after, insist, open_at),
+            Input::Due => self.due(pace, now, open_at),
             Input::Failed {
                 attempt,
                 permanent,
@@ -275,10 +284,7 @@ impl Lifecycle {
                 }
                 _ => Action::Nothing,
             },
-            Input::Wake => match self.state {
-                State::Waiting { why: Why::Park, .. } => self.fetch(pace, now, false),
-                _ => Action::Nothing,
-            },
+            Input::Wake => self.wake(pace, now, open_at),
         }
     }
 
@@ -294,14 +300,21 @@ impl Lifecycle {
         }
     }
 
-    fn fetch(&mut self, pace: &Pace, now: Tick, demanded: bool) -> Action {
+    fn fetch(
+        &mut self,
+        pace: &Pace,
+        now: Tick,
+        demanded: bool,
+        open_at: impl FnOnce() -> Tick,
+    ) -> Action {
         if let Some(patience) = self.unasked.take() {
             return self.load(now, patience);
         }
         self.loading = false;
-        if now < self.held_until {
+        let open_at = open_at();
+        if now < open_at {
             self.state = State::Waiting {
-                until: self.held_until,
+                until: open_at,
                 why: Why::Retry,
             };
             return Action::Nothing;
@@ -320,13 +333,13 @@ impl Lifecycle {
         }
     }
 
-    fn due(&mut self, pace: &Pace, now: Tick) -> Action {
+    fn due(&mut self, pace: &Pace, now: Tick, open_at: impl FnOnce() -> Tick) -> Action {
         match self.state {
             State::Waiting { until, why } if until <= now => {
-                self.fetch(pace, now, why == Why::Demand)
+                self.fetch(pace, now, why == Why::Demand, open_at)
             }
             State::Fetching { deadline, .. } if deadline <= now && self.loading => {
-                self.fetch(pace, now, false)
+                self.fetch(pace, now, false, open_at)
             }
             State::Fetching { deadline, .. } if deadline <= now => {
                 self.fail(pace, now, false, None);
@@ -336,44 +349,79 @@ impl Lifecycle {
         }
     }
 
-    fn demand(&mut self, pace: &Pace, now: Tick, after: Tick, insist: bool) -> Action {
-        if self.confirmed.is_some_and(|begun| begun >= after) || self.state.covers(after, insist) {
+    fn demand(
+        &mut self,
+        pace: &Pace,
+        now: Tick,
+        after: Tick,
+        insist: bool,
+        open_at: impl FnOnce() -> Tick,
+    ) -> Action {
+        if self.confirmed.is_some_and(|begun| begun >= after)
+            || self.state.covers(now, after, insist)
+        {
             return Action::Nothing;
         }
         match self.state {
-            State::Idle => self.fetch(pace, now, true),
+            _ if self.state.is_overdue(now) => self.due(pace, now, open_at),
+            State::Idle => self.fetch(pace, now, true, open_at),
             State::Fetching { .. } => {
                 self.unmet = true;
                 Action::Nothing
             }
             State::Waiting { until, .. } => {
-                let at = self.demand_allowed(pace, now);
+                let at = self.demand_allowed(pace, now, after, insist);
                 if at <= now {
-                    return self.fetch(pace, now, true);
+                    return self.fetch(pace, now, true, open_at);
                 }
-                if at < until {
-                    self.state = State::Waiting {
-                        until: at,
-                        why: Why::Demand,
-                    };
-                }
+                self.state = State::Waiting {
+                    until: at.min(until),
+                    why: Why::Demand,
+                };
                 Action::Nothing
             }
         }
     }
 
-    /// When a fetch for a demand may begin.
-    fn demand_allowed(&self, pace: &Pace, now: Tick) -> Tick {
-        self.last_demanded
-            .map_or(now, |last| last.after(pace.demand_floor).max(now))
+    /// Tries a refusal again, at once for the first time. A source that says over and over that
+    /// something has changed is paced as any failure.
+    fn wake(&mut self, pace: &Pace, now: Tick, open_at: impl FnOnce() -> Tick) -> Action {
+        let State::Waiting {
+            until,
+            why: Why::Park,
+        } = self.state
+        else {
+            return Action::Nothing;
+        };
+        self.wakes = self.wakes.saturating_add(1);
+        if now < self.wakes_from {
+            self.state = State::Waiting {
+                until: until.min(self.wakes_from),
+                why: Why::Retry,
+            };
+            return Action::Nothing;
+        }
+        self.fetch(pace, now, false, open_at)
+    }
+
+    /// When a fetch for a demand may begin. Whoever finds the value in service unusable, as after
+    /// a step of the wall clock, asks for the next one, whichever it is, and has no part in the
+    /// floor of those who want a particular one.
+    fn demand_allowed(&self, pace: &Pace, now: Tick, after: Tick, insist: bool) -> Tick {
+        let floor = match self.confirmed {
+            Some(begun) if !insist && after == begun.next() => Some(begun.after(pace.min_interval)),
+            _ => self.last_demanded.map(|last| last.after(pace.demand_floor)),
+        };
+        floor.map_or(now, |floor| floor.max(now))
     }
 
     fn succeed(&mut self, pace: &Pace, now: Tick, begun: Tick, refresh_at: Tick) {
         self.failures = 0;
+        self.wakes = 0;
         self.loading = false;
         self.confirmed = Some(begun);
         let refresh = refresh_at.max(begun.after(pace.min_interval));
-        let demand = self.demand_allowed(pace, now);
+        let demand = self.demand_allowed(pace, now, now, true);
         self.state = if self.unmet && demand < refresh {
             State::Waiting {
                 until: demand,
@@ -402,6 +450,12 @@ impl Lifecycle {
             until: now.after(delay),
             why,
         };
+        if permanent {
+            self.wakes_from = match self.wakes {
+                0 => now,
+                wakes => now.after(pace.retry.delay(wakes, &mut self.rng)),
+            };
+        }
     }
 }
 

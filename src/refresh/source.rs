@@ -52,7 +52,8 @@ pub trait Source<T>: Send + Sync + 'static {
 /// What a [`Source`] brought.
 #[derive(Debug)]
 pub struct Fetched<T> {
-    pub(crate) value: Option<T>,
+    /// `None` where the value in service is still the right one.
+    pub(crate) value: Result<Option<T>, FetchError>,
     pub(crate) fresh_for: Option<Duration>,
     /// What subscribers are to learn besides.
     pub(crate) notes: Vec<Change>,
@@ -62,7 +63,7 @@ impl<T> Fetched<T> {
     /// A fresh value.
     pub const fn new(value: T) -> Self {
         Self {
-            value: Some(value),
+            value: Ok(Some(value)),
             fresh_for: None,
             notes: Vec::new(),
         }
@@ -72,7 +73,7 @@ impl<T> Fetched<T> {
     #[must_use]
     pub const fn unchanged() -> Self {
         Self {
-            value: None,
+            value: Ok(None),
             fresh_for: None,
             notes: Vec::new(),
         }
@@ -84,6 +85,15 @@ impl<T> Fetched<T> {
     pub const fn fresh_for(mut self, hint: Option<Duration>) -> Self {
         self.fresh_for = hint;
         self
+    }
+
+    /// Nothing but notes.
+    pub(crate) const fn failed(error: FetchError) -> Self {
+        Self {
+            value: Err(error),
+            fresh_for: None,
+            notes: Vec::new(),
+        }
     }
 
     pub(crate) fn notes(mut self, notes: Vec<Change>) -> Self {

@@ -21,7 +21,8 @@ impl<T: Resource> Verdict<T> {
         let in_service = entry.publisher.published().load().value.clone();
         match (value, in_service) {
             (Some(value), previous) => {
-                let (value, freshness) = value.admit(&entry.policy, &entry.refresh, asked)?;
+                let (value, freshness) =
+                    value.admit(&entry.care.policy, &entry.care.refresh, asked)?;
                 Ok(Self {
                     change: value.change(previous.as_deref(), &freshness, asked),
                     value: Arc::new(value),
@@ -29,7 +30,7 @@ impl<T: Resource> Verdict<T> {
                 })
             }
             (None, Some(value)) => Ok(Self {
-                freshness: value.confirm(&entry.policy, &entry.refresh, asked)?,
+                freshness: value.confirm(&entry.care.policy, &entry.care.refresh, asked)?,
                 value,
                 change: None,
             }),

@@ -181,7 +181,10 @@ impl<T: Resource> Desk<T> {
                     refresh_at: verdict.freshness.refresh_at,
                 };
                 slot.fetch = None;
-                slot.life.step(&slot.entry.refresh.pace, now.tick, restored);
+                slot.life
+                    .step(&slot.entry.care.refresh.pace, now.tick, restored, || {
+                        now.tick
+                    });
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, at, failures);
                 self.settle(id);
@@ -234,7 +237,7 @@ impl<T: Resource> Desk<T> {
             return;
         };
         if let Some(shelf) = &slot.entry.shelf {
-            let (expires, payload) = value.freeze(&slot.entry.policy, obtained);
+            let (expires, payload) = value.freeze(&slot.entry.care.policy, obtained);
             let expires = end.map_or(expires, |end| expires.min(end));
             let version = shelf.next_version(self.context.clock.wall());
             let record = Record::of(version, obtained, expires, payload);

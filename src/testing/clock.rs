@@ -93,6 +93,13 @@ impl TestClock {
             .fetch_add(seconds.saturating_mul(1_000_000_000), Ordering::SeqCst);
     }
 
+    /// Moves the wall clock alone by microseconds: many small moves are a slew, as NTP does it.
+    pub fn slew_wall(&self, micros: i64) {
+        self.0
+            .wall
+            .fetch_add(micros.saturating_mul(1_000), Ordering::SeqCst);
+    }
+
     /// The time on the wall clock.
     #[must_use]
     pub fn now(&self) -> SystemTime {

@@ -30,7 +30,7 @@ mod oauth2 {
     use crate::oauth2::AccessToken;
 
     pub(super) fn token_response(status: http::StatusCode, body: &[u8]) {
-        match response::parse(status, body, None) {
+        match response::parse(status, body, None, &[]) {
             Ok(token) => drop(format!("{token:?}")),
             Err(error) => drop(format!("{error} {error:?}")),
         }

@@ -8,13 +8,12 @@ use std::time::Duration;
 use midil_auth::cognito::{ClientCredentials, UserPool};
 use midil_auth::event::Cause;
 use midil_auth::jwt::{Verifier, VerifyError};
-use midil_auth::oauth2::LifetimePolicy;
 use midil_auth::{Auth, AuthError, FetchErrorKind};
 use serde_json::{Value, json};
 
 use crate::harness::{Http, Process, Scratch, eventually, free_port, installed, servers};
 use crate::watch::{
-    Journal, Reader, assert_refused, early_refresh, kid, quick_keys, quick_tokens, refusal,
+    Journal, Reader, assert_refused, keep_renewing, kid, quick_keys, quick_tokens, refusal,
     resigned,
 };
 
@@ -191,13 +190,14 @@ impl Cognito {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn machine_tokens_outlast_an_outage_that_replaces_every_key() {
-    let Some(mut cognito) = Cognito::start(10).await else {
+    let Some(mut cognito) = Cognito::start(60).await else {
         return;
     };
     let auth = Auth::start().await.expect("started");
     let journal = Journal::open(&auth);
-    let credential = cognito.client(&cognito.machine.1).lifetime(early_refresh());
-    let token = auth.token(credential).await.expect("a token");
+    let token = auth.token(cognito.client(&cognito.machine.1)).await;
+    let token = token.expect("a token");
+    let renewing = keep_renewing(&token);
     let pool = cognito.pool().client_id(&*cognito.machine.0);
     let builder = pool.access_tokens().require_scope("api/read").name("keys");
     let verifier = auth.verifier(builder.refresh(quick_keys())).await;
@@ -241,6 +241,7 @@ async fn machine_tokens_outlast_an_outage_that_replaces_every_key() {
     }
     let seen = reader.finish().await;
     assert!(seen >= 3, "{seen} tokens seen");
+    renewing.abort();
 
     // The users of the pool see the same.
     let pool = cognito.pool().client_id(&*cognito.users);
@@ -259,9 +260,8 @@ async fn machine_tokens_of_seconds_are_refreshed_in_time() {
     };
     let auth = Auth::start().await.expect("started");
     let journal = Journal::open(&auth);
-    let lifetime = LifetimePolicy::default().refresh_at(0.5);
-    let credential = cognito.client(&cognito.machine.1).lifetime(lifetime);
-    let token = auth.token(credential).await.expect("a token");
+    let token = auth.token(cognito.client(&cognito.machine.1)).await;
+    let token = token.expect("a token");
     let pool = cognito.pool().client_id(&*cognito.machine.0);
     let verifier = auth.verifier(pool.access_tokens()).await;
     let reader = Reader::start(&token, vec![Arc::new(verifier.expect("the first keys"))]);

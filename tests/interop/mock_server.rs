@@ -10,7 +10,7 @@ use midil_auth::{Auth, FetchErrorKind};
 use serde_json::{Value, json};
 
 use crate::harness::{Http, Process, Scratch, eventually, free_port, installed, start_node};
-use crate::watch::{Journal, Reader, assert_refused, early_refresh, kid, quick_keys, quick_tokens};
+use crate::watch::{Journal, Reader, assert_refused, keep_renewing, kid, quick_keys, quick_tokens};
 
 const AUDIENCE: &str = "api";
 
@@ -102,8 +102,8 @@ async fn lifetimes_are_read_however_they_are_spelled() {
     mock.tell("/set", json!({"expires_in": "5", "lifetime": 10}))
         .await;
     let journal = Journal::open(&auth);
-    let credential = mock.client("spelled").lifetime(early_refresh());
-    let token = auth.token(credential).await.expect("a token");
+    let token = auth.token(mock.client("spelled")).await;
+    let token = token.expect("a token");
     let verifier = auth.verifier(mock.verifier()).await;
     let reader = Reader::start(&token, vec![Arc::new(verifier.expect("the first keys"))]);
     journal.refreshed("spelled", 4).await;
@@ -116,11 +116,11 @@ async fn the_held_token_serves_through_every_fault() {
     let Some(mock) = Mock::start().await else {
         return;
     };
-    mock.tell("/set", json!({"lifetime": 10})).await;
     let auth = Auth::start().await.expect("started");
     let journal = Journal::open(&auth);
-    let credential = mock.client("held").lifetime(early_refresh());
-    let token = auth.token(credential).await.expect("a token");
+    let token = auth.token(mock.client("held")).await;
+    let token = token.expect("a token");
+    let renewing = keep_renewing(&token);
     let verifier = auth.verifier(mock.verifier()).await;
     let reader = Reader::start(&token, vec![Arc::new(verifier.expect("the first keys"))]);
     journal.refreshed("held", 3).await;
@@ -172,6 +172,7 @@ async fn the_held_token_serves_through_every_fault() {
         .await;
     }
     assert!(reader.finish().await > 3);
+    renewing.abort();
 
     // The server is left alone for as long as it asks.
     for change in journal.of("held") {

@@ -120,8 +120,8 @@ async fn tokens_are_refreshed_and_verified_through_every_rotation() {
     for algorithm in ALGORITHMS {
         let credential = provider
             .client(BASIC, &short(algorithm))
-            // Half of four seconds leaves a busy machine time to fetch the next one.
-            .lifetime(LifetimePolicy::default().refresh_at(0.5))
+            // As early as may be, to leave a busy machine time to fetch the next one.
+            .lifetime(LifetimePolicy::default().refresh_at(0.65))
             .name(algorithm);
         tokens.push(auth.token(credential).await.expect("a token"));
     }

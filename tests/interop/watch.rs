@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use midil_auth::event::{Cause, Change};
 use midil_auth::jwt::VerifyError;
-use midil_auth::oauth2::{LifetimePolicy, TokenHandle};
+use midil_auth::oauth2::TokenHandle;
 use midil_auth::{Auth, AuthError, AuthzProvider, Event, FetchError, RefreshPolicy};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::harness::eventually;
 
@@ -21,7 +21,7 @@ const READ_EVERY: Duration = Duration::from_millis(20);
 
 /// Paces token requests for lifetimes of seconds.
 pub(crate) fn quick_tokens() -> RefreshPolicy {
-    quick(RefreshPolicy::for_tokens())
+    quick(RefreshPolicy::for_tokens()).demand_floor(Duration::from_millis(100))
 }
 
 /// Paces key fetches for keys that change every few seconds.
@@ -35,11 +35,21 @@ fn quick(policy: RefreshPolicy) -> RefreshPolicy {
         .retry(Duration::from_millis(50), Duration::from_millis(200))
 }
 
-/// Uses tokens of ten seconds such that a refresh comes soon and an outage may last long.
-pub(crate) fn early_refresh() -> LifetimePolicy {
-    LifetimePolicy::default()
-        .refresh_at(0.15)
-        .margin(Duration::from_secs(1))
+/// Has the token renewed again and again, as a client does whose calls are refused, so that a
+/// fetch comes soon and an outage may last as long as the token in hand.
+pub(crate) fn keep_renewing(token: &TokenHandle) -> AbortHandle {
+    let token = token.clone();
+    let renewing = tokio::spawn(async move {
+        loop {
+            // Some servers' tokens of the same second are the same.
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+            if let Ok(current) = token.current() {
+                // Whether one came is for the test to find out.
+                let _ = token.renew(&current).await;
+            }
+        }
+    });
+    renewing.abort_handle()
 }
 
 /// Reads and verifies a credential's token all the time, as request handlers do.

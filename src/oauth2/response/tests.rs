@@ -34,7 +34,12 @@ struct ExpectedError {
 const FIXTURES: &str = include_str!("../../../tests/fixtures/token_responses.jsonl");
 
 fn answer(status: u16, body: &[u8]) -> Result<AccessToken, FetchError> {
-    parse(StatusCode::from_u16(status).expect("a status"), body, None)
+    parse(
+        StatusCode::from_u16(status).expect("a status"),
+        body,
+        None,
+        &[],
+    )
 }
 
 /// The lifetime the response stated; every token here is opaque and says nothing of its own.
@@ -64,7 +69,7 @@ fn every_answer_on_record_is_read_as_recorded() {
     for line in FIXTURES.lines() {
         let fixture: Fixture = serde_json::from_str(line).expect(line);
         let status = StatusCode::from_u16(fixture.status).expect("a status");
-        let (token, error) = match parse(status, fixture.body.as_bytes(), Some(hint)) {
+        let (token, error) = match parse(status, fixture.body.as_bytes(), Some(hint), &[]) {
             Ok(token) => {
                 let read = ExpectedToken {
                     access_token: token.expose().to_owned(),
@@ -148,6 +153,32 @@ fn no_error_repeats_what_was_in_place_of_a_token() {
         let printed = format!("{error} {error:?}");
         assert!(!printed.contains("canary"), "{printed}");
     }
+}
+
+#[test]
+fn no_error_repeats_the_secret_in_any_form_in_which_it_was_sent() {
+    let echoes = ["b64=", "can%2Fary", "can/ary"].map(|echo| Zeroizing::new(echo.to_owned()));
+    let long = "long ".repeat(39);
+    for body in [
+        r#"{"error":"invalid_client","error_description":"not can/ary, can%2Fary or b64="}"#,
+        r#"{"error":"can/ary","error_description":"can\/\u0061ry"}"#,
+        r#"{"__type":"x#can/ary","message":"can/ary"}"#,
+        // Where the message is cut, half of a secret is one, too.
+        &format!(r#"{{"error":"invalid_client","error_description":"{long}can/ary"}}"#),
+    ] {
+        let error = parse(StatusCode::BAD_REQUEST, body.as_bytes(), None, &echoes);
+        let error = error.expect_err("refused");
+        let printed = format!("{error} {error:?}");
+        for part in ["can", "ary", "b64"] {
+            assert!(!printed.contains(part), "{printed}");
+        }
+    }
+    // A secret that is a part of the code changes neither.
+    let word = [Zeroizing::new("client".to_owned())];
+    let body = br#"{"error":"invalid_client","error_description":"client"}"#;
+    let error = parse(StatusCode::UNAUTHORIZED, body, None, &word).expect_err("refused");
+    assert_eq!(error.oauth_error(), Some("invalid_client"));
+    assert_eq!(error.to_string(), "invalid_client: [redacted]");
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! What a credential costs, counted: bytes, and time where there are many.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use allocation_counter::measure;
+use midil_auth::oauth2::{AccessToken, ClientCredentials, Credential};
+use midil_auth::testing::TestClock;
+use midil_auth::{Auth, FetchError, Fetched, Source, Start, TokenHandle};
+
+pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// A source that costs next to nothing itself; all credentials share what it counts.
+#[derive(Clone, Default)]
+pub(crate) struct Mint(Arc<AtomicU64>);
+
+impl Mint {
+    pub(crate) fn issued(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Source<AccessToken> for Mint {
+    async fn fetch(
+        &self,
+        _in_service: Option<Arc<AccessToken>>,
+    ) -> Result<Fetched<AccessToken>, FetchError> {
+        let n = self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Fetched::new(token(n)?))
+    }
+}
+
+/// As long as a small JWT.
+fn token(n: u64) -> Result<AccessToken, FetchError> {
+    Ok(AccessToken::bearer(format!("{n:0>700}"))?.expires_in(LIFETIME))
+}
+
+/// A runtime of one thread with time that stands still while there is work.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+}
+
+pub(crate) async fn start() -> (Auth, TestClock) {
+    let clock = TestClock::virtual_time();
+    let auth = Auth::builder().clock(clock.clock()).seed(1).start().await;
+    (auth.expect("started"), clock)
+}
+
+/// `n` credentials with a token each.
+pub(crate) async fn acquire(auth: &Auth, mint: &Mint, n: usize) -> Vec<TokenHandle> {
+    let mut tokens = Vec::with_capacity(n);
+    for number in 0..n {
+        let credential = Credential::new(format!("tenant-{number}"), mint.clone());
+        let token = auth.token(credential.start(Start::Background)).await;
+        tokens.push(token.expect("in the background"));
+    }
+    for token in &tokens {
+        token.ready().await.expect("a token");
+    }
+    tokens
+}
+
+/// Bytes for each of `n` credentials that hold a token, beyond those of the token itself and of
+/// the handle in the application's hand.
+pub(crate) fn bytes_per_credential(n: usize) -> f64 {
+    let runtime = runtime();
+    let mint = Mint::default();
+    let (auth, _clock) = runtime.block_on(start());
+    // The first credential pays for what all of them share.
+    let first = runtime.block_on(acquire(&auth, &mint, 1));
+    let mut tokens = Vec::new();
+    let all = measure(|| tokens = runtime.block_on(acquire(&auth, &mint, n)));
+    let mut one = None;
+    let token = measure(|| one = token(0).ok().map(Arc::new));
+    let handles = size_of::<TokenHandle>() * n;
+    drop((first, one));
+    assert_eq!(auth.health().tokens.len(), n);
+    (all.bytes_current - i64::try_from(handles).expect("small")) as f64 / n as f64
+        - token.bytes_current as f64
+}
+
+/// Bytes for each of `n` credentials of the client-credentials grant that nobody has asked for a
+/// token yet: their own settings included.
+pub(crate) fn bytes_per_client(n: usize) -> f64 {
+    let runtime = runtime();
+    let (auth, _clock) = runtime.block_on(start());
+    let mut tokens = Vec::with_capacity(n);
+    let all = measure(|| {
+        for number in 0..n {
+            let url = "https://idp.example.com/oauth2/token";
+            let client = ClientCredentials::new(url, format!("client-{number}"), "s3cr3t");
+            let client = client.scope("orders/read").start(Start::Lazy);
+            tokens.push(runtime.block_on(auth.token(client)).expect("lazy"));
+        }
+    });
+    all.bytes_current as f64 / n as f64
+}

@@ -12,6 +12,7 @@ use super::error::VerifyError;
 use super::profile::{Jwt, Profile};
 use super::rules::{Rules, Undecided};
 use crate::clock::{Clock, Tick};
+use crate::fault::FetchError;
 use crate::jwks::KeySet;
 use crate::refresh::handle::{Absent, Handle};
 
@@ -310,7 +311,7 @@ fn refused(handle: &Handle<KeySet>, error: VerifyError) -> VerifyError {
     error
 }
 
-fn undecided(handle: &Handle<KeySet>, cause: Option<crate::FetchError>) -> VerifyError {
+fn undecided(handle: &Handle<KeySet>, cause: Option<FetchError>) -> VerifyError {
     VerifyError::KeysUnavailable {
         retry_after: handle
             .refresh()

@@ -112,9 +112,6 @@ impl<T> Loaded<T> {
         if self.obtained > now.wall {
             return Err(StoreErrorKind::Future);
         }
-        if self.expires <= now.wall {
-            return Err(StoreErrorKind::Expired);
-        }
         Ok(Moment {
             tick: now.tick.before(now.wall.since(self.obtained)),
             wall: self.obtained,

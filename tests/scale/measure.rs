@@ -15,12 +15,6 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
 #[derive(Clone, Default)]
 pub(crate) struct Mint(Arc<AtomicU64>);
 
-impl Mint {
-    pub(crate) fn issued(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
 impl Source<AccessToken> for Mint {
     async fn fetch(
         &self,

@@ -12,6 +12,7 @@ mod fault;
 mod json;
 pub mod jwks;
 pub mod jwt;
+mod latest;
 pub mod oauth2;
 mod provider;
 mod refresh;

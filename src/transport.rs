@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Wall;
 use crate::fault::{ConfigError, FetchError, FetchErrorKind, within};
+use crate::latest::Latest;
 use crate::secret::Secret;
 
 const USER_AGENT: &str = concat!("midil-auth/", env!("CARGO_PKG_VERSION"));
@@ -51,10 +53,13 @@ impl Default for Settings {
 /// A hardened client. Cloning shares its connection pool. The deadline of a whole fetch is its
 /// actor's to keep; here only connecting and each wait for the next bytes have one.
 #[derive(Clone)]
-pub(crate) struct Transport {
+pub(crate) struct Transport(Arc<Clients>);
+
+struct Clients {
     remote: reqwest::Client,
     /// Loopback requests never go through a proxy.
     local: reqwest::Client,
+    urls: Latest<Url>,
 }
 
 /// A response, whole.
@@ -104,17 +109,23 @@ impl Transport {
             Proxying::None => hardened().no_proxy(),
             Proxying::Url(url) => hardened().proxy(proxy(url)?),
         };
-        Ok(Self {
+        Ok(Self(Arc::new(Clients {
             remote: build(remote)?,
             local: build(hardened().no_proxy())?,
-        })
+            urls: Latest::new(),
+        })))
+    }
+
+    /// The URL, kept once for all who ask there.
+    pub(crate) fn share(&self, url: Url) -> Arc<Url> {
+        self.0.urls.share(url)
     }
 
     pub(crate) fn request(&self, method: http::Method, url: &Url) -> reqwest::RequestBuilder {
         let client = if is_loopback(url) {
-            &self.local
+            &self.0.local
         } else {
-            &self.remote
+            &self.0.remote
         };
         client.request(method, url.clone())
     }

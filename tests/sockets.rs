@@ -39,7 +39,12 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         }
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    waited.unwrap_or_else(|_| panic!("{what}: {} sockets, {} tasks", sockets(), tasks()));
+    assert!(
+        waited.is_ok(),
+        "{what}: {} sockets, {} tasks",
+        sockets(),
+        tasks()
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
-use super::grant::ClientCredentials;
+use super::grant::Asked;
 use super::rotation::Secrets;
 use super::{AccessToken, response};
 use crate::clock::Clock;
@@ -22,8 +22,8 @@ use crate::transport::{self, Transport};
 const MAX_BODY: usize = 256 * 1024;
 
 pub(super) struct TokenEndpoint {
-    url: Url,
-    grant: ClientCredentials,
+    url: Arc<Url>,
+    asked: Asked,
     secrets: Secrets,
     transport: Transport,
     clock: Clock,
@@ -44,15 +44,15 @@ impl From<FetchError> for Failure {
 
 impl TokenEndpoint {
     pub(super) const fn new(
-        url: Url,
-        grant: ClientCredentials,
+        url: Arc<Url>,
+        asked: Asked,
         secrets: Secrets,
         transport: Transport,
         clock: Clock,
     ) -> Self {
         Self {
             url,
-            grant,
+            asked,
             secrets,
             transport,
             clock,
@@ -60,19 +60,19 @@ impl TokenEndpoint {
     }
 
     fn request(&self, secret: &Secret) -> Result<reqwest::RequestBuilder, FetchError> {
-        let grant = &self.grant;
+        let asked = &self.asked;
         let mut body = Zeroizing::new(String::new());
         let mut form = Serializer::new(&mut *body);
         form.append_pair("grant_type", "client_credentials");
-        if let Some(scope) = &grant.scope {
+        if let Some(scope) = &asked.scope {
             form.append_pair("scope", scope);
         }
-        for (name, value) in &grant.parameters {
+        for (name, value) in &*asked.parameters {
             form.append_pair(name, value);
         }
-        let authorization = grant
+        let authorization = asked
             .client_auth
-            .apply(&grant.client_id, secret, &mut body)?;
+            .apply(&asked.client_id, secret, &mut body)?;
         let mut request = self
             .transport
             .request(Method::POST, &self.url)
@@ -93,7 +93,7 @@ impl TokenEndpoint {
     async fn ask(&self, secret: &Secret) -> Result<AccessToken, Failure> {
         let answer = Transport::send(self.request(secret)?, MAX_BODY).await?;
         let retry_after = transport::retry_after(&answer.headers, self.clock.wall());
-        let echoes = self.grant.client_auth.echoes(&self.grant.client_id, secret);
+        let echoes = self.asked.client_auth.echoes(&self.asked.client_id, secret);
         match response::parse(answer.status, &answer.body, retry_after, &echoes) {
             Ok(mut token) => {
                 token.issuer_time = transport::server_date(&answer.headers);
@@ -118,7 +118,7 @@ fn is_client_refused(status: StatusCode, error: &FetchError) -> bool {
 impl TokenEndpoint {
     /// Says so where the issuer granted less than what was asked for (RFC 6749 §3.3).
     fn narrowed(&self, granted: Option<&str>) -> Option<Change> {
-        let (asked, granted) = (self.grant.scope.as_ref()?, granted?);
+        let (asked, granted) = (self.asked.scope.as_ref()?, granted?);
         let lacks = |scope: &&str| !granted.split(' ').any(|known| known == *scope);
         let missing: Vec<_> = asked
             .split_whitespace()

@@ -32,12 +32,12 @@ use crate::transport;
 #[must_use]
 pub struct ClientCredentials {
     pub(crate) token_url: String,
-    pub(super) client_id: String,
+    client_id: String,
     secret: ClientSecret,
     previous_secret: Option<ClientSecret>,
-    pub(super) client_auth: ClientAuth,
-    pub(super) scope: Option<String>,
-    pub(super) parameters: Vec<(String, String)>,
+    client_auth: ClientAuth,
+    scope: Option<String>,
+    parameters: Vec<(String, String)>,
     name: Option<String>,
     refresh: RefreshPolicy,
     lifetime: LifetimePolicy,
@@ -132,6 +132,14 @@ impl ClientCredentials {
     }
 }
 
+/// What each request asks for, and as whom. No more of a credential is kept: there may be many.
+pub(super) struct Asked {
+    pub(super) client_id: Box<str>,
+    pub(super) client_auth: ClientAuth,
+    pub(super) scope: Option<Box<str>>,
+    pub(super) parameters: Box<[(String, String)]>,
+}
+
 /// How much of a fetch's time a secret may take to come; the rest is for the request.
 const SHARE_OF_SECRET: f64 = 0.75;
 
@@ -177,18 +185,17 @@ impl TryFrom<ClientCredentials> for Credential {
             &grant.parameters,
         );
         let source: SourceOf = Box::new(move |transport, clock, policy| {
-            let secrets = Secrets::new(
-                grant.secret.clone(),
-                grant.previous_secret.clone(),
-                policy.pace.fetch_timeout.mul_f64(SHARE_OF_SECRET),
-            );
-            Arc::new(TokenEndpoint::new(
-                url,
-                grant,
-                secrets,
-                transport.clone(),
-                clock.clone(),
-            ))
+            let patience = policy.pace.fetch_timeout.mul_f64(SHARE_OF_SECRET);
+            let secrets = Secrets::new(grant.secret, grant.previous_secret, patience);
+            let asked = Asked {
+                client_id: grant.client_id.into(),
+                client_auth: grant.client_auth,
+                scope: grant.scope.map(Into::into),
+                parameters: grant.parameters.into(),
+            };
+            let (url, transport) = (transport.share(url), transport.clone());
+            let clock = clock.clone();
+            Arc::new(TokenEndpoint::new(url, asked, secrets, transport, clock))
         });
         let credential = Self::from_parts(name, source, endpoint, refresh, lifetime, start)?;
         Ok(credential.stored_under(key))

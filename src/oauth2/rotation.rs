@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// The current and, if there is one, the previous secret of a client.
 pub(super) struct Secrets {
     current: ClientSecret,
-    previous: Option<ClientSecret>,
+    previous: Option<Box<ClientSecret>>,
     /// How long each may take to come.
     patience: Duration,
     memory: Mutex<Memory>,
@@ -58,7 +58,7 @@ impl Secrets {
     ) -> Self {
         Self {
             current,
-            previous,
+            previous: previous.map(Box::new),
             patience,
             memory: Mutex::default(),
         }
@@ -67,7 +67,7 @@ impl Secrets {
     fn of(&self, role: SecretRole) -> Option<&ClientSecret> {
         match role {
             SecretRole::Current => Some(&self.current),
-            SecretRole::Previous => self.previous.as_ref(),
+            SecretRole::Previous => self.previous.as_deref(),
         }
     }
 

@@ -234,7 +234,7 @@ impl<T: Resource> Desk<T> {
         let demand = entry.take_demand();
         let parked = matches!(snapshot.state, State::Waiting { why: Why::Park, .. });
         let watch = parked.then(|| task::watch(&entry, &self.context.address));
-        if let Some(endpoint) = &entry.endpoint
+        if let Some(endpoint) = &entry.care.endpoint
             && let Some(until) = snapshot.throttled_until()
         {
             self.endpoints.pause(endpoint, until);
@@ -290,7 +290,7 @@ impl<T: Resource> Desk<T> {
             Some(load) if loading => load.cause,
             _ => cause_of(slot.life.state(), input),
         };
-        let open_at = || match &slot.entry.endpoint {
+        let open_at = || match &slot.entry.care.endpoint {
             Some(endpoint) => self.endpoints.open_at(endpoint, now.tick),
             None => now.tick,
         };
@@ -304,7 +304,7 @@ impl<T: Resource> Desk<T> {
                     attempt,
                 );
                 slot.watch = None;
-                let endpoint = slot.entry.endpoint.as_ref();
+                let endpoint = slot.entry.care.endpoint.as_ref();
                 slot.fetch = Some(Box::new(Fetch {
                     task,
                     begun: now,
@@ -457,7 +457,7 @@ impl<T: Resource> Desk<T> {
             now.tick.after(after.min(longest))
         });
         let throttled = (error.kind() == FetchErrorKind::Throttled).then(|| slot.life.deadline());
-        if let Some(endpoint) = &slot.entry.endpoint
+        if let Some(endpoint) = &slot.entry.care.endpoint
             && let Some(until) = asked.or(throttled.flatten())
             && until > now.tick
             && self.endpoints.pause(endpoint, until)

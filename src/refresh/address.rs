@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use super::source::DynSource;
 use super::warm::Shelf;
 use super::{RefreshPolicy, Resource, Snapshot, Start};
 use crate::clock::Tick;
+use crate::latest::Latest;
 use crate::snapshot::Publisher;
 use crate::store::{Backing, StoreKey};
 
@@ -26,6 +27,8 @@ pub(crate) type Knock = u8;
 pub(crate) struct Care<P> {
     pub(crate) policy: P,
     pub(crate) refresh: RefreshPolicy,
+    /// What it shares with others, and so paces together with them.
+    pub(crate) endpoint: Option<Arc<str>>,
 }
 
 /// One resource as its actor, its readers and a restart see it.
@@ -34,8 +37,6 @@ pub(crate) struct Entry<T: Resource> {
     pub(crate) name: Arc<str>,
     pub(crate) source: Arc<dyn DynSource<T>>,
     pub(crate) care: Arc<Care<T::Policy>>,
-    /// What it shares with others, and so paces together with them.
-    pub(crate) endpoint: Option<Arc<str>>,
     /// Whether the first value is fetched without anybody asking.
     pub(crate) eager: bool,
     /// Where its values outlive the process, if they do.
@@ -76,7 +77,7 @@ pub(crate) struct Address<T: Resource> {
     inbox: Mutex<Vec<Letter<T>>>,
     incarnations: AtomicU64,
     entries: Mutex<HashMap<Id, Arc<Entry<T>>>>,
-    latest_care: Mutex<Weak<Care<T::Policy>>>,
+    latest_care: Latest<Care<T::Policy>>,
     next_id: AtomicU64,
     closed: AtomicBool,
     sent: AtomicU64,
@@ -91,7 +92,7 @@ impl<T: Resource> Address<T> {
             inbox: Mutex::default(),
             incarnations: AtomicU64::new(0),
             entries: Mutex::default(),
-            latest_care: Mutex::default(),
+            latest_care: Latest::new(),
             next_id: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             sent: AtomicU64::new(0),
@@ -146,8 +147,11 @@ impl<T: Resource> Address<T> {
             id: Id(self.next_id.fetch_add(1, Ordering::Relaxed)),
             name: registration.name,
             source: registration.source,
-            care: self.care(registration.policy, registration.refresh),
-            endpoint: registration.endpoint,
+            care: self.latest_care.share(Care {
+                policy: registration.policy,
+                refresh: registration.refresh,
+                endpoint: registration.endpoint,
+            }),
             eager: registration.start != Start::Lazy,
             shelf: Shelf::find(self.backing.as_ref(), registration.store_key),
             publisher: Publisher::new(Snapshot::empty()),
@@ -160,19 +164,6 @@ impl<T: Resource> Address<T> {
         }
         self.send(Letter::Adopt(entry.id));
         entry
-    }
-
-    fn care(&self, policy: T::Policy, refresh: RefreshPolicy) -> Arc<Care<T::Policy>> {
-        let care = Care { policy, refresh };
-        let mut latest = self.latest_care.lock();
-        match latest.upgrade() {
-            Some(same) if *same == care => same,
-            _ => {
-                let care = Arc::new(care);
-                *latest = Arc::downgrade(&care);
-                care
-            }
-        }
     }
 
     pub(crate) fn retire(&self, id: Id) {

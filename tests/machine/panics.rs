@@ -1,5 +1,7 @@
 //! A provider with a bug is a failure like any other, wherever it panics.
 
+#![expect(clippy::panic, reason = "panics are what these tests are about")]
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

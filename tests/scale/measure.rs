@@ -7,13 +7,19 @@ use std::time::Duration;
 use allocation_counter::measure;
 use midil_auth::oauth2::{AccessToken, ClientCredentials, Credential};
 use midil_auth::testing::TestClock;
-use midil_auth::{Auth, FetchError, Fetched, Source, Start, TokenHandle};
+use midil_auth::{Auth, FetchError, Fetched, RefreshPolicy, Source, Start, TokenHandle};
 
 pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// A source that costs next to nothing itself; all credentials share what it counts.
 #[derive(Clone, Default)]
 pub(crate) struct Mint(Arc<AtomicU64>);
+
+impl Mint {
+    pub(crate) fn issued(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 impl Source<AccessToken> for Mint {
     async fn fetch(
@@ -45,18 +51,45 @@ pub(crate) async fn start() -> (Auth, TestClock) {
     (auth.expect("started"), clock)
 }
 
-/// `n` credentials with a token each.
-pub(crate) async fn acquire(auth: &Auth, mint: &Mint, n: usize) -> Vec<TokenHandle> {
+/// `n` credentials, whose tokens are on their way.
+pub(crate) async fn register(auth: &Auth, mint: &Mint, n: usize) -> Vec<TokenHandle> {
     let mut tokens = Vec::with_capacity(n);
     for number in 0..n {
-        let credential = Credential::new(format!("tenant-{number}"), mint.clone());
-        let token = auth.token(credential.start(Start::Background)).await;
+        let credential = Credential::new(format!("tenant-{number}"), mint.clone())
+            .refresh(RefreshPolicy::for_tokens().jitter(0.0))
+            .start(Start::Background);
+        let token = auth.token(credential).await;
         tokens.push(token.expect("in the background"));
     }
+    tokens
+}
+
+/// `n` credentials with a token each.
+pub(crate) async fn acquire(auth: &Auth, mint: &Mint, n: usize) -> Vec<TokenHandle> {
+    let tokens = register(auth, mint, n).await;
     for token in &tokens {
         token.ready().await.expect("a token");
     }
     tokens
+}
+
+/// Lets so much time pass that every credential is refreshed once: at 0.75 of the lifetime.
+pub(crate) async fn refresh_all() {
+    tokio::time::sleep(LIFETIME * 3 / 4 + Duration::from_secs(1)).await;
+}
+
+/// Bytes that are left of `n` credentials when all of them are gone again.
+pub(crate) fn bytes_left_behind(n: usize) -> i64 {
+    let runtime = runtime();
+    let mint = Mint::default();
+    let (auth, _clock) = runtime.block_on(start());
+    let stays = runtime.block_on(acquire(&auth, &mint, 1));
+    let all = measure(|| {
+        drop(runtime.block_on(acquire(&auth, &mint, n)));
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(100)).await });
+    });
+    assert_eq!(auth.health().tokens.len(), stays.len());
+    all.bytes_current
 }
 
 /// Bytes for each of `n` credentials that hold a token, beyond those of the token itself and of
@@ -91,6 +124,8 @@ pub(crate) fn bytes_per_client(n: usize) -> f64 {
             let client = client.scope("orders/read").start(Start::Lazy);
             tokens.push(runtime.block_on(auth.token(client)).expect("lazy"));
         }
+        // Until the actor has taken them all on.
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
     });
     all.bytes_current as f64 / n as f64
 }

@@ -14,6 +14,7 @@ mod endpoint;
 pub(crate) mod generators;
 pub(crate) mod handle;
 pub(crate) mod lifecycle;
+mod outcome;
 pub(crate) mod source;
 mod task;
 mod timer;

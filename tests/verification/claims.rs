@@ -550,7 +550,11 @@ fn what_was_verified_can_be_read() {
         claims.audience().iter().collect::<Vec<_>>(),
         ["other", AUDIENCE]
     );
-    assert!(claims.audience().contains(AUDIENCE) && !claims.audience().is_empty());
+    assert!(claims.audience().contains(AUDIENCE) && !claims.audience().contains("x"));
+    assert!(!claims.audience().is_empty());
+    let nobody = verifier(Verifier::builder(ISSUER).any_audience());
+    let nobody = nobody.try_verify(&minted(&without("aud"))).expect("good");
+    assert!(nobody.audience().is_empty() && !nobody.audience().contains(AUDIENCE));
     assert_eq!(claims.get("tenant"), Some(json!({"id": 5})));
     assert_eq!(claims.get("absent"), None);
     let seconds = |time: Option<std::time::SystemTime>| {

@@ -4,7 +4,6 @@
 #![cfg(target_os = "linux")]
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     reason = "a test that cannot be set up has failed"
 )]
 

@@ -210,6 +210,11 @@ impl Auth {
     ///
     /// Returns once the first token is there; see [`Start`] for the other ways.
     ///
+    /// The settings of a credential never change under its handles. To change them, register it
+    /// anew, which fetches at once whatever the old one waits for, hand out the new handle, and
+    /// drop the old one: it serves until then and is retired with its last handle. A new secret
+    /// needs none of this.
+    ///
     /// # Errors
     ///
     /// [`AuthError::Configuration`] for a setting that cannot be used,

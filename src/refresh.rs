@@ -131,7 +131,8 @@ impl RefreshPolicy {
         self
     }
 
-    /// The slow probe after a failure that repeating does not mend, such as `invalid_client`.
+    /// The slow probe after a failure that repeating does not mend, such as `invalid_client`. A
+    /// new secret, a `renew` and registering anew do not wait for it.
     ///
     /// `base` from 10 ms, `max` to 24 h. Defaults to 1 min and 15 min.
     #[must_use]

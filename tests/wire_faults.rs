@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
-use midil_auth::event::Change;
+use midil_auth::event::{Actor, Change};
 use midil_auth::oauth2::{ClientCredentials, TokenError};
 use midil_auth::testing::{Endpoint, Fault, TestIssuer};
 use midil_auth::{Auth, RefreshPolicy, Start, TokenHandle};
@@ -107,6 +107,40 @@ async fn one_fault_is_over_by_itself_within_its_backoff_and_its_cause_is_told_me
             assert_eq!(token.status().last_error, None);
         }
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_asked_for_peace_is_left_in_peace_by_an_actor_that_was_restarted() {
+    let issuer = TestIssuer::start().await.expect("an issuer");
+    let auth = Auth::start().await.expect("started");
+    let mut events = auth.events();
+    issuer.fail_next(Endpoint::Token, 1, Fault::Throttle(600));
+    let client = |name: &str| ClientCredentials::new(issuer.token_url(), name, "s3cr3t");
+    let _first = in_the_background(&auth, client("first")).await;
+    for wanted in ["throttled", "restarted"] {
+        let told = async {
+            while let Ok(event) = events.recv().await {
+                if event.change.as_str() == wanted {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("told");
+        if wanted == "throttled" {
+            auth.crash(Actor::TokenManager);
+        }
+    }
+    let second = in_the_background(&auth, client("second")).await;
+    let waiting = async {
+        while second.status().next_fetch_in.is_none() {
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    let waiting = tokio::time::timeout(PATIENCE, waiting).await;
+    waiting.expect("the second waits as well");
+    let next = second.status().next_fetch_in.expect("waiting");
+    assert!(next > Duration::from_secs(500), "{next:?}");
+    assert_eq!(issuer.counts().token, 1);
 }
 
 /// A token endpoint that takes `delay` for an answer, and how many requests it has had at a time

@@ -217,6 +217,9 @@ fn refused_for_now(
     let State::Waiting { until, why } = snapshot.state else {
         return None;
     };
+    if snapshot.state.is_overdue(now.tick) {
+        return None;
+    }
     let failed = || snapshot.error.clone().map(TokenError::Failed);
     match why {
         Why::Demand => failed().or(Some(TokenError::CoolingDown {

@@ -309,6 +309,16 @@ async fn a_sleep_in_a_backoff_or_a_refusal_is_noticed_by_the_next_reader() {
         let ready = token.ready().await.expect("tried again at once");
         assert_eq!((ready.expose(), issuer.asked()), ("token-1", 2));
     }
+    // So it is by whoever brings back a token that was refused.
+    let issuer = Issuer::new(Mood::Issues);
+    let token = begin(&auth, &issuer).await;
+    let rejected = token.current().expect("a token");
+    issuer.is(Mood::Down);
+    assert!(token.renew(&rejected).await.is_err());
+    clock.suspend(MINUTE);
+    issuer.is(Mood::Issues);
+    let fresh = token.renew(&rejected).await.expect("tried again at once");
+    assert_eq!(fresh.expose(), "token-2");
 }
 
 /// A token of a server whose clock is `ahead` of ours by seconds: how long it says that it lives

@@ -113,11 +113,32 @@ fn the_margin_shrinks_with_the_lifetime() {
     assert_eq!(usable(8), Duration::from_secs(7));
 }
 
+#[test]
+fn both_ends_of_every_random_knob_leave_time_to_refresh() {
+    for share in [0.65, 0.95] {
+        for margin in [Duration::ZERO, Duration::from_secs(3600)] {
+            let policy = LifetimePolicy::default().refresh_at(share).margin(margin);
+            for (jitter, draw) in [(0.0, 0.0), (0.0, 1.0), (0.5, 0.0), (0.5, 1.0)] {
+                for seconds in [1, 2, 300, 3600, 86_400, u64::MAX] {
+                    let lifetime = Duration::from_secs(seconds);
+                    let plan = policy.plan(lifetime, jitter, draw);
+                    let (refresh, usable) = plan.expect("a plan");
+                    let believed = lifetime.min(policy.max_lifetime);
+                    assert!(refresh >= at_least(believed));
+                    // Half of what is left after the latest refresh point.
+                    assert!(usable >= believed.mul_f64(share + (1.0 - share) * 0.499));
+                    assert!(refresh < usable && usable <= believed);
+                }
+            }
+        }
+    }
+}
+
 /// The least time between two fetches that bring tokens of `lifetime`: 0.6 of it, but for the last
 /// digits.
 fn at_least(lifetime: Duration) -> Duration {
     lifetime
-        .mul_f64(EARLIEST * (1.0 - 1e-9))
+        .mul_f64(0.6 * (1.0 - 1e-9))
         .saturating_sub(Duration::from_nanos(1))
 }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::clock::Wall;
-use crate::fault::FetchError;
+use crate::fault::{FetchError, printable};
 use crate::store::{StoreError, StoreErrorKind, StoreOperation};
 
 /// Something that happened to one resource or to the runtime. Never holds a token, a secret or
@@ -295,6 +295,7 @@ impl fmt::Display for Event {
                     ("skipped", skipped),
                 ] {
                     if !kids.is_empty() {
+                        let kids: Vec<_> = kids.iter().map(|kid| printable(kid)).collect();
                         write!(f, " {label}=[{}]", kids.join(", "))?;
                     }
                 }

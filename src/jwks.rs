@@ -91,8 +91,12 @@ impl KeySet {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let malformed = |what: &str| FetchError::new(FetchErrorKind::Malformed, what);
         let text = std::str::from_utf8(json).map_err(|_| malformed("the JWK Set is not UTF-8"))?;
-        let document: Document<'_> = serde_json::from_str(text)
-            .map_err(|_| malformed("not a JWK Set: no JSON object with an array `keys`"))?;
+        const SHAPE: &str = "not a JWK Set: no JSON object with an array `keys`";
+        // An array of one array would do for the struct, too.
+        if !text.trim_start().starts_with('{') {
+            return Err(malformed(SHAPE));
+        }
+        let document: Document<'_> = serde_json::from_str(text).map_err(|_| malformed(SHAPE))?;
         if document.keys.len() > max_keys {
             return Err(FetchError::new(
                 FetchErrorKind::TooLarge,

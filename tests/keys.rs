@@ -470,6 +470,7 @@ fn what_is_not_a_set_is_an_error() {
         "[]".to_owned(),
         good.to_string(),
         format!("[{good}]"),
+        format!("[[{good}]]"),
         r#"{"keys":null}"#.to_owned(),
         format!(r#"{{"keys":{good}}}"#),
         format!(r#"{{"Keys":[{good}]}}"#),

@@ -362,3 +362,15 @@ fn the_set_in_service_is_the_last_good_one_or_none() {
         closed.get()
     );
 }
+
+/// An issuer's own text does not get to write the log.
+#[tokio::test(start_paused = true)]
+async fn a_hostile_key_id_is_shown_briefly_and_printably() {
+    let (auth, keys, _verifier) = Keys::start(RotationPolicy::default(), Start::Wait).await;
+    let mut events = auth.events();
+    let hostile = format!("a\nforged \u{1b}[31m{}", "x".repeat(100_000));
+    keys.list(&[keys.first(), key(&hostile)]);
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    let shown = events.recv().await.expect("an event").to_string();
+    assert!(shown.len() < 1_000 && !shown.contains(char::is_control));
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use midil_auth::oauth2::{AccessToken, ClientCredentials, Credential};
-use midil_auth::testing::TestClock;
+use midil_auth::testing::{TestClock, TestIssuer};
 use midil_auth::{Auth, FetchError, Fetched, RefreshPolicy, Source, Start, TokenHandle};
 
 pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
@@ -111,21 +111,54 @@ pub(crate) fn bytes_per_credential(n: usize) -> f64 {
         - token.bytes_current as f64
 }
 
-/// Bytes for each of `n` credentials of the client-credentials grant that nobody has asked for a
-/// token yet: their own settings included.
+/// Bytes for each of `n` clients of the client-credentials grant that hold a token from an issuer,
+/// beyond those of the token itself: their own settings and the secret that was accepted included.
 pub(crate) fn bytes_per_client(n: usize) -> f64 {
-    let runtime = runtime();
-    let (auth, _clock) = runtime.block_on(start());
-    let mut tokens = Vec::with_capacity(n);
-    let all = measure(|| {
-        for number in 0..n {
-            let url = "https://idp.example.com/oauth2/token";
-            let client = ClientCredentials::new(url, format!("client-{number}"), "s3cr3t");
-            let client = client.scope("orders/read").start(Start::Lazy);
-            tokens.push(runtime.block_on(auth.token(client)).expect("lazy"));
-        }
-        // Until the actor has taken them all on.
-        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+    // On a thread of its own, whose allocations are not counted.
+    let (issuer, url) = std::sync::mpsc::channel();
+    let (done, stop) = tokio::sync::oneshot::channel::<()>();
+    let server = std::thread::spawn(move || {
+        real_runtime().block_on(async {
+            let running = TestIssuer::builder().lifetime(LIFETIME).start().await;
+            let running = running.expect("an issuer");
+            issuer.send(running.token_url()).expect("heard");
+            stop.await.expect("told");
+        });
     });
-    all.bytes_current as f64 / n as f64
+    let url = url.recv().expect("an issuer");
+    let runtime = real_runtime();
+    let auth = runtime.block_on(Auth::start()).expect("started");
+    let client = |number: usize| {
+        let client = ClientCredentials::new(&url, format!("client-{number}"), "s3cr3t");
+        client.scope("orders/read")
+    };
+    let acquire = |numbers: std::ops::Range<usize>, tokens: &mut Vec<TokenHandle>| {
+        runtime.block_on(async {
+            for number in numbers {
+                tokens.push(auth.token(client(number)).await.expect("started"));
+            }
+        });
+    };
+    let mut tokens = Vec::with_capacity(2 * n);
+    // The first ones pay for what all of them share: connections, and room in tables.
+    acquire(0..n, &mut tokens);
+    let all = measure(|| acquire(n..2 * n, &mut tokens));
+    let mut copies = Vec::with_capacity(n);
+    let values = measure(|| {
+        for token in &tokens[n..] {
+            let token = token.current().expect("a token");
+            let copy = AccessToken::bearer(token.expose()).expect("sent once already");
+            copies.push(Arc::new(copy.expires_in(LIFETIME)));
+        }
+    });
+    done.send(()).expect("waiting");
+    server.join().expect("an issuer that stops");
+    (all.bytes_current - values.bytes_current) as f64 / n as f64
+}
+
+fn real_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }

@@ -40,6 +40,9 @@ pub enum Change {
         /// The failure that kept the fresh one away, if there was one.
         cause: Option<FetchError>,
     },
+    /// The issuer gave a token that ends before the one in service, which therefore stays. Tells
+    /// of the one in service.
+    Outlasted(Refreshed),
     /// A fetch succeeded after failures.
     Recovered {
         /// How many fetches had failed in a row.
@@ -163,6 +166,7 @@ impl Change {
             Self::Acquired(_) => "acquired",
             Self::Degraded => "degraded",
             Self::Expired { .. } => "expired",
+            Self::Outlasted(_) => "outlasted",
             Self::Recovered { .. } => "recovered",
             Self::RefreshFailed { .. } => "refresh_failed",
             Self::Refreshed(_) => "refreshed",
@@ -255,7 +259,10 @@ impl fmt::Display for Event {
             write!(f, " {}", self.name)?;
         }
         match &self.change {
-            Change::Acquired(token) | Change::Refreshed(token) | Change::SameToken(token) => {
+            Change::Acquired(token)
+            | Change::Outlasted(token)
+            | Change::Refreshed(token)
+            | Change::SameToken(token) => {
                 write!(
                     f,
                     " version={} usable_for={:.1?} refresh_in={:.1?} took={:.1?}",

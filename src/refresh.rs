@@ -237,6 +237,11 @@ impl Freshness {
         shortened
     }
 
+    pub(crate) fn outlasts(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.usable_until, other.usable_until);
+        ours.tick > theirs.tick && ours.wall > theirs.wall
+    }
+
     pub(crate) fn is_usable(&self, now: Moment) -> bool {
         now.tick < self.usable_until.tick && now.wall < self.usable_until.wall
     }
@@ -286,6 +291,12 @@ pub(crate) trait Resource: Send + Sync + Sized + 'static {
         freshness: &Freshness,
         asked: Asked,
     ) -> Option<Change>;
+
+    /// What subscribers learn when a value that was fetched on schedule is left aside because the
+    /// one in service outlasts it. Defaults to `None`: the newest is the one that counts.
+    fn outlasted(_freshness: &Freshness, _asked: Asked) -> Option<Change> {
+        None
+    }
 
     /// Whether a store is to learn that a fetch confirmed the value in service, because its age
     /// counts from then.

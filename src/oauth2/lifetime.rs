@@ -158,13 +158,7 @@ impl Resource for AccessToken {
         freshness: &Freshness,
         asked: Asked,
     ) -> Option<Change> {
-        let now = asked.at.tick.after(asked.took);
-        let token = Refreshed {
-            version: asked.version,
-            usable_for: freshness.usable_until.tick.since(now),
-            refresh_in: freshness.refresh_at.since(now),
-            took: asked.took,
-        };
+        let token = refreshed(freshness, asked);
         Some(match previous {
             None => Change::Acquired(token),
             Some(previous) if previous.is_same_token(self) => Change::SameToken(Refreshed {
@@ -175,6 +169,15 @@ impl Resource for AccessToken {
         })
     }
 
+    /// An issuer that has come to give out shorter lives, and then none, fails no read before the
+    /// longest of those it gave has ended.
+    fn outlasted(freshness: &Freshness, asked: Asked) -> Option<Change> {
+        Some(Change::Outlasted(Refreshed {
+            version: asked.version.saturating_sub(1),
+            ..refreshed(freshness, asked)
+        }))
+    }
+
     const AGES: bool = false;
 
     fn freeze(&self, _: &LifetimePolicy, _: Wall) -> (Wall, Zeroizing<Vec<u8>>) {
@@ -183,6 +186,16 @@ impl Resource for AccessToken {
 
     fn thaw(record: &Record) -> Result<Self, StoreError> {
         Self::thaw(record)
+    }
+}
+
+fn refreshed(freshness: &Freshness, asked: Asked) -> Refreshed {
+    let now = asked.at.tick.after(asked.took);
+    Refreshed {
+        version: asked.version,
+        usable_for: freshness.usable_until.tick.since(now),
+        refresh_in: freshness.refresh_at.since(now),
+        took: asked.took,
     }
 }
 

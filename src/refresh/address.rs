@@ -45,6 +45,8 @@ pub(crate) struct Entry<T: Resource> {
     /// The demand on its way to the actor: the latest `after` asked for, zero for none.
     wanted: AtomicU64,
     insisted: AtomicBool,
+    /// Whether somebody refused the value in service, so that any other is better.
+    refused: AtomicBool,
 }
 
 impl<T: Resource> Entry<T> {
@@ -55,6 +57,20 @@ impl<T: Resource> Entry<T> {
             0 => None,
             after => Some((Tick::from_nanos(after), insist)),
         }
+    }
+
+    /// The value in service was refused.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// Another value goes into service.
+    pub(crate) fn absolve(&self) {
+        self.refused.store(false, Ordering::Release);
     }
 }
 
@@ -157,6 +173,7 @@ impl<T: Resource> Address<T> {
             publisher: Publisher::new(Snapshot::empty()),
             wanted: AtomicU64::new(0),
             insisted: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         });
         self.entries.lock().insert(entry.id, Arc::clone(&entry));
         if self.closed.load(Ordering::Acquire) {

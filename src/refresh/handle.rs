@@ -107,6 +107,9 @@ impl<T: Resource> Handle<T> {
 
     /// Asks for a value from a fetch begun at or after `after`, unless that is under way.
     pub(crate) fn demand(&self, snapshot: &Snapshot<T>, after: Tick, insist: bool) {
+        if insist {
+            self.lease.entry.refuse();
+        }
         let now = self.clock.tick();
         if snapshot.confirmed < after && !snapshot.state.covers(now, after, insist) {
             self.lease.address.demand(&self.lease.entry, after, insist);

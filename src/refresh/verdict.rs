@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::address::Entry;
-use super::{Asked, Freshness, Resource};
+use super::{Asked, Freshness, Resource, Snapshot};
 use crate::event::Change;
 use crate::fault::{FetchError, FetchErrorKind};
 
@@ -18,20 +18,27 @@ pub(super) struct Verdict<T> {
 impl<T: Resource> Verdict<T> {
     /// Judges `value`, or what is in service where the source says that nothing changed.
     pub(super) fn on(entry: &Entry<T>, value: Option<T>, asked: Asked) -> Result<Self, FetchError> {
-        let in_service = entry.publisher.published().load().value.clone();
-        match (value, in_service) {
+        let snapshot = entry.publisher.published().latest();
+        let (policy, refresh) = (&entry.care.policy, &entry.care.refresh);
+        match (value, &snapshot.value) {
             (Some(value), previous) => {
-                let (value, freshness) =
-                    value.admit(&entry.care.policy, &entry.care.refresh, asked)?;
+                let (value, freshness) = value.admit(policy, refresh, asked)?;
+                let change = value.change(previous.as_deref(), &freshness, asked);
+                if change.as_ref().is_some_and(Change::is_new_value) {
+                    if let Some(stays) = Self::outlasting(entry, &snapshot, freshness, asked) {
+                        return Ok(stays);
+                    }
+                    entry.absolve();
+                }
                 Ok(Self {
-                    change: value.change(previous.as_deref(), &freshness, asked),
                     value: Arc::new(value),
                     freshness,
+                    change,
                 })
             }
             (None, Some(value)) => Ok(Self {
-                freshness: value.confirm(&entry.care.policy, &entry.care.refresh, asked)?,
-                value,
+                freshness: value.confirm(policy, refresh, asked)?,
+                value: Arc::clone(value),
                 change: None,
             }),
             (None, None) => Err(FetchError::new(
@@ -39,5 +46,27 @@ impl<T: Resource> Verdict<T> {
                 "the source says nothing changed, but there is nothing in service",
             )),
         }
+    }
+
+    /// The value in service, if it is to stay since it outlasts the one that was fetched.
+    fn outlasting(
+        entry: &Entry<T>,
+        snapshot: &Snapshot<T>,
+        fetched: Freshness,
+        asked: Asked,
+    ) -> Option<Self> {
+        let value = snapshot.value.as_ref()?;
+        if entry.is_refused() || !snapshot.freshness.outlasts(&fetched) {
+            return None;
+        }
+        let confirmed = value.confirm(&entry.care.policy, &entry.care.refresh, asked);
+        let mut freshness = confirmed.ok()?;
+        // No sooner than the other would have been: the cost has a bound.
+        freshness.refresh_at = freshness.refresh_at.max(fetched.refresh_at);
+        Some(Self {
+            change: Some(T::outlasted(&freshness, asked)?),
+            value: Arc::clone(value),
+            freshness,
+        })
     }
 }

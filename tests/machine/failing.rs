@@ -375,3 +375,38 @@ async fn a_runtime_that_was_blocked_past_the_end_of_a_token_recovers_by_itself()
         recovered.expect("within its backoff");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_outlasts_the_next_one_stays_in_service() {
+    let (auth, _clock) = start().await;
+    let issuer = Issuer::new(Mood::Issues).lifetime(LIFETIME);
+    let token = begin(&auth, &issuer).await;
+    let mut events = auth.events();
+    issuer.now_gives(Duration::from_secs(60));
+    tokio::time::sleep(LIFETIME * 4 / 5).await;
+    assert_eq!(token.current().expect("the first").expose(), "token-1");
+    assert_eq!(told(&mut events).await, ["outlasted"]);
+    issuer.is(Mood::Down);
+    tokio::time::sleep(LIFETIME / 5 - Duration::from_secs(20)).await;
+    assert_eq!(token.current().expect("held").expose(), "token-1");
+    issuer.is(Mood::Issues);
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert!(token.current().expect("another").expose() > "token-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_refused_outlasts_nothing() {
+    let (auth, _clock) = start().await;
+    let issuer = Issuer::new(Mood::Issues).lifetime(LIFETIME);
+    let token = begin(&auth, &issuer).await;
+    let first = token.current().expect("the first");
+    issuer.now_gives(Duration::from_secs(60));
+    // A scheduled refresh is under way while the token is refused.
+    issuer.is(Mood::Takes(Duration::from_secs(5)));
+    while issuer.in_flight() == 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let renewed = token.renew(&first).await.expect("another");
+    assert_eq!((renewed.expose(), issuer.asked()), ("token-2", 2));
+    assert_eq!(token.current().expect("the same").expose(), "token-2");
+}

@@ -55,6 +55,11 @@ impl Issuer {
         self
     }
 
+    /// How long the tokens live that it issues from now on.
+    pub(crate) fn now_gives(&self, lifetime: Duration) {
+        *self.0.lifetime.lock() = lifetime;
+    }
+
     pub(crate) fn is(&self, mood: Mood) {
         *self.0.mood.lock() = mood;
     }

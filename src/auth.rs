@@ -11,7 +11,7 @@ use crate::error::AuthError;
 use crate::event::{Announcer, Events};
 use crate::fault::ConfigError;
 use crate::jwt::{Profile, Verifier, VerifierBuilder};
-use crate::oauth2::{Credential, TokenHandle, TokenState, TokenStatus};
+use crate::oauth2::{Credential, MAX_CREDENTIALS, TokenHandle, TokenState, TokenStatus};
 use crate::refresh::address::Address;
 use crate::refresh::handle::Handle;
 use crate::refresh::lifecycle::State;
@@ -233,12 +233,14 @@ impl Auth {
         let registration = credential.register(transport, &runtime.clock)?;
         let start = registration.start;
         let entry = runtime.tokens.register(registration);
-        let token = TokenHandle::new(Handle::new(
+        let handle = Handle::new(
             Arc::clone(&runtime.tokens),
             entry,
             Arc::clone(&tree.lifeline),
             runtime.clock.clone(),
-        ));
+        );
+        let hot = runtime.tokens.count() <= MAX_CREDENTIALS;
+        let token = TokenHandle::new(handle, hot);
         if start == Start::Wait {
             token.started().await?;
         }

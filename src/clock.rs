@@ -91,6 +91,12 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
+    #[cfg(target_os = "linux")]
+    const ZERO: Self = Self {
+        tick: Tick(0),
+        wall: Wall(0),
+    };
+
     pub(crate) fn after(self, by: Duration) -> Self {
         Self {
             tick: self.tick.after(by),
@@ -185,14 +191,11 @@ impl Clock {
         }
     }
 
-    /// Both clocks as a request path reads them: the wall clock may lag by a scheduler tick
-    /// (4 ms at most on common kernels), which no lifetime or leeway here can notice.
+    /// Both clocks as a request path reads them: they may lag by a scheduler tick (4 ms at most on
+    /// common kernels), which no lifetime or leeway here can notice.
     pub(crate) fn coarse(&self) -> Moment {
         match &self.0 {
-            Kind::System => Moment {
-                tick: system::tick(),
-                wall: system::coarse_wall(),
-            },
+            Kind::System => system::coarse(),
             #[cfg(feature = "testing")]
             Kind::Test(_) => self.now(),
         }
@@ -209,7 +212,9 @@ impl Clock {
 
 #[cfg(target_os = "linux")]
 mod system {
-    use super::{Tick, Wall};
+    use std::cell::Cell;
+
+    use super::{Moment, Tick, Wall};
     use rustix::time::{ClockId, Timespec, clock_gettime};
 
     pub(super) fn tick() -> Tick {
@@ -225,6 +230,26 @@ mod system {
         Wall(nanos(clock_gettime(ClockId::RealtimeCoarse)))
     }
 
+    /// What this thread read last is good for as long as the kernel's coarse clock stands still: it
+    /// moves with every scheduler tick, and when a clock is set or the machine wakes up. It costs a
+    /// quarter of a precise one.
+    pub(super) fn coarse() -> Moment {
+        thread_local! {
+            static LAST: Cell<(u64, Moment)> = const { Cell::new((0, Moment::ZERO)) };
+        }
+        let now = nanos(clock_gettime(ClockId::MonotonicCoarse));
+        let (read_at, moment) = LAST.get();
+        if read_at == now {
+            return moment;
+        }
+        let moment = Moment {
+            tick: tick(),
+            wall: coarse_wall(),
+        };
+        LAST.set((now, moment));
+        moment
+    }
+
     fn nanos(time: Timespec) -> u64 {
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
         let rest = u64::try_from(time.tv_nsec).unwrap_or(0);
@@ -235,7 +260,7 @@ mod system {
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
 mod system {
-    use super::{Tick, Wall};
+    use super::{Moment, Tick, Wall};
     use std::sync::OnceLock;
     use std::time::{Instant, SystemTime};
 
@@ -250,5 +275,12 @@ mod system {
 
     pub(super) fn coarse_wall() -> Wall {
         wall()
+    }
+
+    pub(super) fn coarse() -> Moment {
+        Moment {
+            tick: tick(),
+            wall: wall(),
+        }
     }
 }

@@ -360,56 +360,66 @@ fn plain_len(bytes: &[u8]) -> usize {
 const fn special(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
-    const fn less(word: u64, than: u64) -> u64 {
-        word.wrapping_sub(ONES * than) & !word & HIGH
-    }
-    let quote = less(word ^ (ONES * b'"' as u64), 1);
-    let backslash = less(word ^ (ONES * b'\\' as u64), 1);
-    quote | backslash | less(word, 0x20)
+    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    let control = word.wrapping_sub(ONES * 0x20);
+    // To borrow from the byte above a byte must be special itself.
+    (quote | backslash | control) & !word & HIGH
 }
 
 /// The names of one object, to find a duplicate among.
 struct Names<'a> {
-    few: [Cow<'a, str>; FEW],
+    /// Those of the first that stand for themselves.
+    few: [&'a str; FEW],
     len: usize,
     /// A bit for each look of a name; a look that is new is that of a new name.
     looks: u64,
-    many: HashSet<Cow<'a, str>>,
+    /// All of them, once they are more or one is written with escapes.
+    many: Option<HashSet<Cow<'a, str>>>,
 }
 
 impl<'a> Names<'a> {
-    fn new() -> Self {
+    const fn new() -> Self {
         Self {
-            few: [const { Cow::Borrowed("") }; FEW],
+            few: [""; FEW],
             len: 0,
             looks: 0,
-            many: HashSet::new(),
+            many: None,
         }
     }
 
     fn add(&mut self, name: Cow<'a, str>) -> Result<(), Flaw> {
-        let bytes = name.as_bytes();
-        let (first, last) = (bytes.first().copied(), bytes.last().copied());
-        let look =
-            bytes.len() * 5 + usize::from(first.unwrap_or(0)) * 3 + usize::from(last.unwrap_or(0));
-        let look = 1 << (look % 64);
-        let seen = self.looks & look != 0;
-        self.looks |= look;
-        let known = seen && self.few.iter().take(self.len).any(|known| *known == name);
-        if known || !self.remember(name) {
-            return Err(Flaw::Duplicate);
+        let known = self.few.get(..self.len).unwrap_or_default();
+        let many = match (&name, &mut self.many) {
+            (Cow::Borrowed(name), None) if known.len() < FEW => {
+                let look = look(name);
+                if self.looks & look != 0 && known.contains(name) {
+                    return Err(Flaw::Duplicate);
+                }
+                self.looks |= look;
+                if let Some(slot) = self.few.get_mut(self.len) {
+                    *slot = name;
+                }
+                self.len += 1;
+                return Ok(());
+            }
+            (_, many) => many,
+        };
+        let all = || known.iter().copied().map(Cow::Borrowed).collect();
+        if many.get_or_insert_with(all).insert(name) {
+            Ok(())
+        } else {
+            Err(Flaw::Duplicate)
         }
-        Ok(())
     }
+}
 
-    fn remember(&mut self, name: Cow<'a, str>) -> bool {
-        if let Some(slot) = self.few.get_mut(self.len) {
-            *slot = name;
-            self.len += 1;
-            return true;
-        }
-        self.many.insert(name)
-    }
+/// One bit, by what is quickly seen of a name.
+fn look(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let byte = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or(0));
+    let look = bytes.len() * 5 + byte(bytes.first()) * 3 + byte(bytes.last());
+    1 << (look % 64)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod claims;
 mod compact;
 mod confirmation;
 mod error;
+mod headers;
 mod issuers;
 mod jws;
 mod key_source;

@@ -3,6 +3,7 @@
 
 mod client_auth;
 mod client_secret;
+mod copies;
 mod credential;
 mod endpoint;
 mod grant;
@@ -14,6 +15,7 @@ mod token;
 
 pub use client_auth::{BasicEncoding, ClientAuth};
 pub use client_secret::ClientSecret;
+pub(crate) use copies::MAX_CREDENTIALS;
 pub use credential::Credential;
 pub use grant::ClientCredentials;
 pub use handle::{TokenChanges, TokenError, TokenHandle, TokenState, TokenStatus};

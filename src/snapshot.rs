@@ -6,12 +6,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
 struct Slot<S> {
     current: ArcSwap<S>,
+    /// Counts what has been stored, after it was.
+    generation: AtomicU64,
     changed: Notify,
 }
 
@@ -22,6 +25,7 @@ impl<S> Publisher<S> {
     pub(crate) fn new(first: S) -> Self {
         Self(Arc::new(Slot {
             current: ArcSwap::from_pointee(first),
+            generation: AtomicU64::new(0),
             changed: Notify::new(),
         }))
     }
@@ -41,6 +45,7 @@ impl<S> Publisher<S> {
             }
         });
         if replaced {
+            self.0.generation.fetch_add(1, Ordering::Release);
             self.0.changed.notify_waiters();
         }
         replaced
@@ -58,6 +63,12 @@ impl<S> Published<S> {
     /// One atomic load. Never hold the guard across an `.await`.
     pub(crate) fn load(&self) -> Guard<Arc<S>> {
         self.0.current.load()
+    }
+
+    /// Stays the same for as long as the snapshot does. Read it first: a snapshot that is stored
+    /// meanwhile is of a later generation.
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.generation.load(Ordering::Acquire)
     }
 
     pub(crate) fn latest(&self) -> Arc<S> {

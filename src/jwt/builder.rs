@@ -13,6 +13,7 @@ use self::keys::KeySettings;
 use super::cache::Cache;
 use super::claims::Claims;
 use super::error::Refusal;
+use super::headers::Headers;
 use super::jws::JwsRules;
 use super::key_source::KeySource;
 use super::policy::{Needs, Policy, Recipient, Types};
@@ -455,6 +456,7 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
             checks: self.checks,
             deny: self.deny,
             cache: self.cache,
+            headers: Headers::new(),
         }
     }
 }

@@ -22,7 +22,7 @@ const MAX_KID: usize = 1024;
 
 /// The three segments, still encoded.
 pub(super) struct Segments<'a> {
-    header: &'a [u8],
+    pub(super) header: &'a [u8],
     pub(super) payload: &'a [u8],
     /// Bytes that nobody can choose who cannot sign.
     pub(super) signature: &'a [u8],
@@ -175,7 +175,17 @@ impl<'a> RawHeader<'a> {
     }
 }
 
-impl Header<'_> {
+impl<'a> Header<'a> {
+    /// One that has passed already.
+    pub(super) const fn passed(algorithm: Algorithm, kid: Option<Cow<'a, str>>) -> Self {
+        Self {
+            algorithm,
+            kid,
+            typ: None,
+            cty: None,
+        }
+    }
+
     /// Whether the payload is another JWT (RFC 7519 §5.2); `application/` may be left out of a
     /// media type (RFC 7515 §4.1.10).
     pub(super) fn is_nested(&self) -> bool {

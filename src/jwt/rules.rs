@@ -5,6 +5,7 @@ use super::claims::{Claims, Registered};
 use super::compact::{Header, Scratch, Segments};
 use super::confirmation::Presented;
 use super::error::{Refusal, VerifyError};
+use super::headers::{Familiar, Headers};
 use super::jws::JwsRules;
 use super::policy::Policy;
 use super::profile::Profile;
@@ -22,6 +23,7 @@ pub(crate) struct Rules<P, C> {
     pub(super) checks: Vec<Check<P, C>>,
     pub(super) deny: Vec<Deny<P, C>>,
     pub(super) cache: Option<Cache<P, C>>,
+    pub(super) headers: Headers,
 }
 
 /// Why a token is not accepted, or not yet.
@@ -79,12 +81,22 @@ impl<P: Profile, C> Rules<P, C> {
             return Err(VerifyError::Malformed("no payload").into());
         }
         let mut scratch = Scratch::new();
-        let header = segments.header(&mut scratch)?;
-        self.check_header(&header)?;
+        let familiar = self.headers.find(&segments);
+        let header = match familiar.as_ref().and_then(Familiar::header) {
+            Some(header) => header,
+            None => {
+                let header = segments.header(&mut scratch)?;
+                self.check_header(&header)?;
+                header
+            }
+        };
         let mut verdict = Err(Undecided::UnknownSigner);
         keys(&mut |set, now| {
             verdict = self.authenticate(&segments, &header, set).and_then(|key| {
                 let claims = self.read(&segments, presented, now)?;
+                if familiar.is_none() {
+                    self.headers.learn(&segments, &header);
+                }
                 if let Some(cache) = &self.cache {
                     cache.keep(token, &segments, &header, (set, key), &claims);
                 }

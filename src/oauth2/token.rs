@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderValue, header};
 use zeroize::Zeroizing;
 
@@ -52,12 +53,11 @@ impl AccessToken {
                 "the access token is empty or cannot be sent in a header",
             ));
         }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(PREFIX.len() + token.len()));
+        let mut bytes = Vec::with_capacity(PREFIX.len() + token.len());
         bytes.extend_from_slice(PREFIX.as_bytes());
         bytes.extend_from_slice(token.as_bytes());
-        let mut authorization = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes))
+        let authorization = sensitive(bytes)
             .map_err(|_| FetchError::transient("the access token cannot be sent in a header"))?;
-        authorization.set_sensitive(true);
         let (stamps, scope) = Stamps::of(token);
         Ok(Self {
             authorization,
@@ -101,6 +101,12 @@ impl AccessToken {
     #[must_use]
     pub fn authorization(&self) -> HeaderValue {
         self.authorization.clone()
+    }
+
+    /// The same, with a reference count of its own.
+    pub(super) fn copy_authorization(&self) -> HeaderValue {
+        let copy = sensitive(self.authorization.as_bytes().to_vec());
+        copy.unwrap_or_else(|_| self.authorization())
     }
 
     /// The scope the issuer granted, where it said so.
@@ -249,6 +255,14 @@ impl Stamps {
             Err(_) => Default::default(),
         }
     }
+}
+
+/// A value that HTTP stacks do not print, and that is wiped in the end.
+fn sensitive(bytes: Vec<u8>) -> Result<HeaderValue, InvalidHeaderValue> {
+    let bytes = Bytes::from_owner(Zeroizing::new(bytes));
+    let mut value = HeaderValue::from_maybe_shared(bytes)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl fmt::Debug for AccessToken {

@@ -150,6 +150,11 @@ impl<T: Resource> Address<T> {
         self.sent.load(Ordering::Relaxed)
     }
 
+    /// How many entries there are.
+    pub(crate) fn count(&self) -> usize {
+        self.entries.lock().len()
+    }
+
     pub(crate) fn entries(&self) -> Vec<Arc<Entry<T>>> {
         self.entries.lock().values().map(Arc::clone).collect()
     }

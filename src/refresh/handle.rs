@@ -77,6 +77,11 @@ impl<T: Resource> Handle<T> {
         &self.clock
     }
 
+    /// See [`Published::generation`].
+    pub(crate) fn generation(&self) -> u64 {
+        self.published.generation()
+    }
+
     pub(crate) fn latest(&self) -> Arc<Snapshot<T>> {
         self.published.latest()
     }

@@ -1,0 +1,63 @@
+//! A copy of the current header for each thread that sends it. Threads that clone one and the same
+//! header meet at its reference count, and slow each other down severalfold.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use http::HeaderValue;
+use thread_local::ThreadLocal;
+
+use super::AccessToken;
+use crate::refresh::Freshness;
+use crate::refresh::handle::{Absent, Handle};
+
+/// Credentials of one runtime that have copies; they are the few that many requests share. The
+/// memory that copies take is bounded by this and the number of threads.
+pub(crate) const MAX_CREDENTIALS: usize = 64;
+
+/// Gone, and wiped, with the last handle of the credential.
+#[derive(Default)]
+pub(super) struct Copies(ThreadLocal<RefCell<Option<Copy>>>);
+
+struct Copy {
+    /// Of the snapshot that it was made from.
+    generation: u64,
+    freshness: Freshness,
+    authorization: HeaderValue,
+}
+
+impl Copies {
+    pub(super) fn authorization(
+        &self,
+        handle: &Handle<AccessToken>,
+    ) -> Result<HeaderValue, Absent> {
+        let now = handle.clock().coarse();
+        let generation = handle.generation();
+        let own = self.0.get_or_default();
+        if let Some(copy) = &*own.borrow()
+            && copy.generation == generation
+            && copy.freshness.is_usable(now)
+        {
+            return Ok(copy.authorization.clone());
+        }
+        // What is published meanwhile belongs to a later generation, and is copied then.
+        let snapshot = handle.latest();
+        let Some(token) = snapshot.usable(now) else {
+            own.replace(None);
+            return handle.read(|token| token.authorization());
+        };
+        let authorization = token.copy_authorization();
+        own.replace(Some(Copy {
+            generation,
+            freshness: snapshot.freshness,
+            authorization: authorization.clone(),
+        }));
+        Ok(authorization)
+    }
+}
+
+impl fmt::Debug for Copies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Copies").finish_non_exhaustive()
+    }
+}

@@ -1,56 +1,132 @@
-//! Reading the current token: the handle beside one bare `ArcSwap::load`.
+//! Reading the current token: the handle beside one bare `ArcSwap::load` and beside the cache that
+//! people write by hand.
 //!
 //! `cargo bench --bench read`
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
-    reason = "a bench that cannot be set up has failed"
+    clippy::print_stdout,
+    reason = "a bench that cannot be set up has failed, reads real clocks and prints"
 )]
 
-use std::sync::LazyLock;
-use std::time::Duration;
+mod harness;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use divan::Bencher;
+use futures_util::FutureExt;
+use harness::{Contender, compare_on};
+use http::HeaderValue;
 use midil_auth::oauth2::{AccessToken, Credential};
 use midil_auth::testing::SourceFn;
-use midil_auth::{Auth, Fetched, TokenHandle};
+use midil_auth::{Auth, Fetched, RefreshPolicy, TokenHandle};
 use tokio::runtime::Runtime;
 
-fn main() {
-    divan::main();
+/// As often as the manager replaces a token at most.
+const SWAP: Duration = Duration::from_millis(10);
+
+fn value(n: u64) -> String {
+    format!("{n:0>1000}")
 }
 
-static TOKEN: LazyLock<(Runtime, TokenHandle)> = LazyLock::new(|| {
-    let runtime = Runtime::new().expect("a runtime");
-    let token = runtime.block_on(async {
-        let auth = Auth::start().await.expect("started");
-        let source = SourceFn::new(async |_| {
-            let token = AccessToken::bearer("x".repeat(1_000))?;
-            Ok(Fetched::new(token.expires_in(Duration::from_secs(3600))))
-        });
-        auth.token(Credential::new("bench", source))
-            .await
-            .expect("a token")
+async fn start() -> (Auth, TokenHandle) {
+    let auth = Auth::start().await.expect("started");
+    let source = SourceFn::new(async |n| {
+        let token = AccessToken::bearer(value(n))?;
+        Ok(Fetched::new(token.expires_in(Duration::from_secs(3600))))
     });
-    (runtime, token)
-});
-
-static FLOOR: LazyLock<ArcSwap<u64>> = LazyLock::new(|| ArcSwap::from_pointee(1));
-
-#[divan::bench(threads = [1, 2, 4])]
-fn floor_arc_swap_load(bencher: Bencher) {
-    bencher.bench(|| **FLOOR.load());
+    let credential = Credential::new("bench", source).refresh(
+        RefreshPolicy::for_tokens()
+            .demand_floor(SWAP)
+            .min_interval(SWAP),
+    );
+    let token = auth.token(credential).await.expect("a token");
+    (auth, token)
 }
 
-#[divan::bench(threads = [1, 2, 4])]
-fn authorization(bencher: Bencher) {
-    let token = &TOKEN.1;
-    bencher.bench(|| token.authorization().expect("a token"));
+/// Has the token replaced, over and over, while `run` runs.
+fn while_swapped(runtime: &Runtime, token: &TokenHandle, run: impl FnOnce()) {
+    let token = token.clone();
+    let writer = runtime.spawn(async move {
+        loop {
+            let current = token.current().expect("a token");
+            let _ = token.renew(&current).await;
+            tokio::time::sleep(SWAP).await;
+        }
+    });
+    run();
+    writer.abort();
 }
 
-#[divan::bench(threads = [1, 2, 4])]
-fn current(bencher: Bencher) {
-    let token = &TOKEN.1;
-    bencher.bench(|| token.current().expect("a token"));
+fn main() {
+    let runtime = Runtime::new().expect("a runtime");
+    let (auth, token) = runtime.block_on(start());
+    let floor = ArcSwap::from_pointee(1_u64);
+    let header = token.authorization().expect("a token");
+    let by_hand = tokio::sync::Mutex::new((value(1), Instant::now()));
+    let read_by_hand = || {
+        // Parked time would not count, so whoever finds it locked tries again.
+        loop {
+            if let Some(cached) = by_hand.lock().now_or_never()
+                && cached.1.elapsed() < Duration::from_secs(3600)
+            {
+                let value = format!("Bearer {}", cached.0);
+                return HeaderValue::try_from(value).expect("a header");
+            }
+        }
+    };
+    let contenders = [
+        Contender::new("ArcSwap::load", || **floor.load()),
+        Contender::new("authorization()", || token.authorization().expect("one")).at_most(2.5),
+        Contender::new("current()", || token.current().expect("one")),
+        Contender::new("HeaderValue::clone", || header.clone()),
+        Contender::new("a tokio Mutex and format!", read_by_hand),
+    ];
+    let messages = auth.messages_sent();
+    for threads in [1, 2, 4] {
+        compare_on("reading, idle", threads, &contenders);
+    }
+    println!("actor messages: {}", auth.messages_sent() - messages);
+    while_swapped(&runtime, &token, || {
+        for threads in [1, 2, 4] {
+            compare_on("reading, replaced every 10 ms", threads, &contenders);
+        }
+    });
+    tails(&runtime, &token);
+    tail("a tokio Mutex and format!, nobody writes", read_by_hand);
+}
+
+/// The slow calls while a writer is at work: at the floor's, in a tight loop.
+fn tails(runtime: &Runtime, token: &TokenHandle) {
+    let floor = ArcSwap::from_pointee(0_u64);
+    let done = AtomicBool::new(false);
+    println!("\none call, wall clock, while it is replaced (ns)   p50      p99    p99.9");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                floor.store(Arc::new(1));
+            }
+        });
+        tail("ArcSwap::load, replaced in a tight loop", || **floor.load());
+        done.store(true, Ordering::Relaxed);
+    });
+    while_swapped(runtime, token, || {
+        tail("authorization()", || token.authorization().expect("one"));
+    });
+}
+
+fn tail<R>(name: &str, run: impl Fn() -> R) {
+    let mut took: Vec<u128> = (0..1_000_000)
+        .map(|_| {
+            let begun = Instant::now();
+            std::hint::black_box(run());
+            begun.elapsed().as_nanos()
+        })
+        .collect();
+    took.sort_unstable();
+    let at = |share: usize| took[took.len() * share / 1000];
+    println!("{name:<46} {:>6} {:>8} {:>8}", at(500), at(990), at(999));
 }

@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use memchr::memchr;
+
 /// Deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 16;
 
@@ -83,11 +85,7 @@ pub(crate) fn object<'a>(
     text: &'a str,
     mut each: impl FnMut(Cow<'a, str>, Value<'a>),
 ) -> Result<(), Flaw> {
-    let mut scanner = Scanner {
-        text,
-        at: 0,
-        items: 0,
-    };
+    let mut scanner = Scanner::new(text);
     scanner.space();
     scanner.members(0, &mut each)?;
     scanner.finish()
@@ -95,11 +93,7 @@ pub(crate) fn object<'a>(
 
 /// Shows every element of the one array in `text` to `each`, in order.
 pub(crate) fn array<'a>(text: &'a str, mut each: impl FnMut(Value<'a>)) -> Result<(), Flaw> {
-    let mut scanner = Scanner {
-        text,
-        at: 0,
-        items: 0,
-    };
+    let mut scanner = Scanner::new(text);
     scanner.space();
     scanner.elements(0, &mut each)?;
     scanner.finish()
@@ -109,9 +103,23 @@ struct Scanner<'a> {
     text: &'a str,
     at: usize,
     items: usize,
+    /// Whether no byte of the text could be wrong or an escape within a string, so that each ends
+    /// at the next quote.
+    plain: bool,
 }
 
 impl<'a> Scanner<'a> {
+    fn new(text: &'a str) -> Self {
+        // Without a way out of the loop it is done in vectors.
+        let plain = |plain: bool, byte: u8| plain & (byte >= 0x20) & (byte != b'\\');
+        Self {
+            text,
+            at: 0,
+            items: 0,
+            plain: text.bytes().fold(true, plain),
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -152,7 +160,7 @@ impl<'a> Scanner<'a> {
     fn members(
         &mut self,
         depth: usize,
-        each: &mut dyn FnMut(Cow<'a, str>, Value<'a>),
+        each: &mut impl FnMut(Cow<'a, str>, Value<'a>),
     ) -> Result<(), Flaw> {
         self.expect(b'{')?;
         self.space();
@@ -184,7 +192,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn elements(&mut self, depth: usize, each: &mut dyn FnMut(Value<'a>)) -> Result<(), Flaw> {
+    fn elements(&mut self, depth: usize, each: &mut impl FnMut(Value<'a>)) -> Result<(), Flaw> {
         self.expect(b'[')?;
         self.space();
         if self.peek() == Some(b']') {
@@ -288,9 +296,23 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline]
     fn value_of_string(&mut self) -> Result<Value<'a>, Flaw> {
         let start = self.at;
         self.expect(b'"')?;
+        let mut escaped = false;
+        if self.plain {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            self.at += memchr(b'"', rest).ok_or(Flaw::Syntax)? + 1;
+        } else {
+            escaped = self.end_of_string()?;
+        }
+        Ok(self.slice(start, Kind::String { escaped }))
+    }
+
+    /// Goes past the end of a string; whether there are escapes in it.
+    #[inline(never)]
+    fn end_of_string(&mut self) -> Result<bool, Flaw> {
         let mut escaped = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
@@ -298,7 +320,7 @@ impl<'a> Scanner<'a> {
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(self.slice(start, Kind::String { escaped }));
+                    return Ok(escaped);
                 }
                 Some(b'\\') => {
                     escaped = true;

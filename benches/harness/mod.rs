@@ -2,6 +2,8 @@
 //! round; what is reported is the median over rounds of each one's ratio to the floor in the same
 //! round. Shared machines make wall clocks, and runs minutes apart, lie.
 
+#![allow(dead_code, reason = "each bench uses its part")]
+
 use std::hint::black_box;
 use std::sync::Barrier;
 

@@ -31,11 +31,20 @@ fn refuses_duplicates_at_any_depth_and_in_any_spelling() {
         r#"{"x":[{"a":{"b":1,"b":2}}]}"#,
     ] {
         assert_eq!(members(text), Err(Flaw::Duplicate), "{text}");
+        // A line feed, and the quick way through strings is not taken.
+        let slowly = members(&format!("{text}\n"));
+        assert_eq!(slowly, Err(Flaw::Duplicate), "{text}");
     }
     let many: Vec<String> = (0..40).map(|n| format!(r#""m{n}":0"#)).collect();
     assert!(members(&format!("{{{}}}", many.join(","))).is_ok());
     let twice = format!(r#"{{{},"m39":1}}"#, many.join(","));
     assert_eq!(members(&twice), Err(Flaw::Duplicate));
+    for (at, name) in [(39, "m3"), (0, "m39"), (20, "m21")] {
+        let mut escaped = many.clone();
+        escaped[at] = format!(r#""\u006d{}":0"#, &name[1..]);
+        let twice = format!("{{{}}}", escaped.join(","));
+        assert_eq!(members(&twice), Err(Flaw::Duplicate), "{twice}");
+    }
 }
 
 #[test]
@@ -67,6 +76,8 @@ fn refuses_what_is_not_one_object() {
         r#"{'a':1}"#,
     ] {
         assert_eq!(members(text), Err(Flaw::Syntax), "{text}");
+        let slowly = members(&format!("{text}\n"));
+        assert_eq!(slowly, Err(Flaw::Syntax), "{text}");
     }
 }
 

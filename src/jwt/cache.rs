@@ -15,7 +15,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroizing;
 
 use super::claims::Claims;
-use super::compact::{Header, Segments};
+use super::compact::Header;
 use super::jws::JwsRules;
 use crate::jwks::{Algorithm, Key, KeySet};
 
@@ -24,9 +24,6 @@ const WAYS: usize = 8;
 
 /// Larger tokens are not kept, so that the number of entries bounds the memory.
 const MAX_TOKEN: usize = 8 * 1024;
-
-/// The bytes at the end of a signature that are hashed; as good as all of it.
-const TAIL: usize = 32;
 
 /// A verified token, its claims and the key that signed it.
 pub(super) struct Entry<P, C> {
@@ -87,7 +84,8 @@ impl<P, C> Place<P, C> {
 /// in turn.
 pub(super) struct Cache<P, C> {
     places: Box<[Place<P, C>]>,
-    hasher: RandomState,
+    /// So that nobody knows what falls on one place.
+    keys: [u64; 2],
     turn: AtomicUsize,
     copy: fn(&Claims<P, C>) -> Claims<P, C>,
 }
@@ -97,7 +95,7 @@ impl<P, C: Clone> Cache<P, C> {
         let groups = entries.div_ceil(WAYS).max(1);
         Self {
             places: (0..groups * WAYS).map(|_| Place::empty()).collect(),
-            hasher: RandomState::new(),
+            keys: [(); 2].map(|()| RandomState::new().hash_one(())),
             turn: AtomicUsize::new(0),
             copy: Claims::clone,
         }
@@ -106,8 +104,8 @@ impl<P, C: Clone> Cache<P, C> {
 
 impl<P, C> Cache<P, C> {
     /// The entry of exactly this token.
-    pub(super) fn find(&self, token: &str, segments: &Segments<'_>) -> Option<Hit<P, C>> {
-        let hash = self.hash(segments);
+    pub(super) fn find(&self, token: &str) -> Option<Hit<P, C>> {
+        let hash = self.hash(token);
         let mut places = self.group(hash).iter();
         let found = places.find(|place| place.may_hold(hash))?.entry.load();
         let entry = found.as_ref()?;
@@ -120,7 +118,6 @@ impl<P, C> Cache<P, C> {
     pub(super) fn keep(
         &self,
         token: &str,
-        segments: &Segments<'_>,
         header: &Header<'_>,
         (set, key): (&KeySet, &Key),
         claims: &Claims<P, C>,
@@ -128,7 +125,7 @@ impl<P, C> Cache<P, C> {
         if token.len() > MAX_TOKEN {
             return;
         }
-        let hash = self.hash(segments);
+        let hash = self.hash(token);
         let group = self.group(hash);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % WAYS;
         let place = group
@@ -153,10 +150,19 @@ impl<P, C> Cache<P, C> {
         (self.copy)(claims)
     }
 
-    fn hash(&self, segments: &Segments<'_>) -> u64 {
-        let signature = segments.signature;
-        let tail = signature.get(signature.len().saturating_sub(TAIL)..);
-        self.hasher.hash_one(tail.unwrap_or_default())
+    /// Of the end of the signature: bytes that nobody can choose who cannot sign, so that keyed
+    /// multiplication spreads them well enough.
+    fn hash(&self, token: &str) -> u64 {
+        let (mut low, mut high) = ([0; 8], [0; 8]);
+        if let Some((first, second)) = token.as_bytes().last_chunk::<16>().map(|it| it.split_at(8))
+        {
+            low.copy_from_slice(first);
+            high.copy_from_slice(second);
+        }
+        let [low_key, high_key] = self.keys;
+        let low = u128::from(u64::from_le_bytes(low) ^ low_key);
+        let product = low * u128::from(u64::from_le_bytes(high) ^ high_key);
+        (product ^ (product >> 64)) as u64
     }
 
     fn group(&self, hash: u64) -> &[Place<P, C>] {

@@ -61,10 +61,9 @@ impl<P: Profile, C> Rules<P, C> {
         presented: Presented<'_>,
         keys: impl Fn(&mut dyn FnMut(&KeySet, Wall)) -> Result<(), VerifyError>,
     ) -> Result<Claims<P, C>, Undecided> {
-        let segments = Segments::split(token, self.jws.max_bytes)?;
         let mut verdict = None;
         if let Some(cache) = &self.cache
-            && let Some(hit) = cache.find(token, &segments)
+            && let Some(hit) = cache.find(token)
             && let Some(entry) = hit.entry()
         {
             keys(&mut |set, now| {
@@ -77,6 +76,7 @@ impl<P: Profile, C> Rules<P, C> {
         if let Some(known) = verdict {
             return Ok(known?);
         }
+        let segments = Segments::split(token, self.jws.max_bytes)?;
         if segments.payload.is_empty() {
             return Err(VerifyError::Malformed("no payload").into());
         }
@@ -98,7 +98,7 @@ impl<P: Profile, C> Rules<P, C> {
                     self.headers.learn(&segments, &header);
                 }
                 if let Some(cache) = &self.cache {
-                    cache.keep(token, &segments, &header, (set, key), &claims);
+                    cache.keep(token, &header, (set, key), &claims);
                 }
                 Ok(claims)
             });

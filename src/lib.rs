@@ -9,6 +9,8 @@ pub mod config;
 mod error;
 pub mod event;
 mod fault;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod json;
 pub mod jwks;
 pub mod jwt;

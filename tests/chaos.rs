@@ -399,8 +399,12 @@ fn disturb(issuer: &Issuer, auth: &Auth, token: &TokenHandle, clock: &TestClock,
 fn read(seed: u64, issuer: &Issuer, token: &TokenHandle, tally: &mut Tally) {
     let now = issuer.now();
     tally.reads += 1;
+    let header = token.authorization();
     match token.current() {
         Ok(current) => {
+            let sent = header.as_ref().map(|header| header.as_bytes());
+            let read = format!("Bearer {}", current.expose());
+            assert_eq!(sent.ok(), Some(read.as_bytes()), "seed {seed}");
             let number = current.expose().strip_prefix("token-").expect("ours");
             let number: u64 = number.parse().expect("a number");
             let known = issuer.world.lock().issued.get(&number).copied();
@@ -408,6 +412,7 @@ fn read(seed: u64, issuer: &Issuer, token: &TokenHandle, tally: &mut Tally) {
             assert!(good, "seed {seed}: a dead token was served");
         }
         Err(error) => {
+            assert!(header.is_err(), "seed {seed}: a header of no token");
             tally.failed += 1;
             let mut world = issuer.world.lock();
             world.disturbed = true;

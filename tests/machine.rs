@@ -90,7 +90,11 @@ async fn begin_with(auth: &Auth, credential: Credential) -> TokenHandle {
 
 /// The token in service, as text.
 fn served(token: &TokenHandle) -> String {
-    token.current().expect("a token").expose().to_owned()
+    let current = token.current().expect("a token");
+    let header = token.authorization().expect("a header");
+    assert_eq!(header, format!("Bearer {}", current.expose()));
+    assert!(header.is_sensitive());
+    current.expose().to_owned()
 }
 
 /// What subscribers have been told so far.

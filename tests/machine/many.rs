@@ -86,3 +86,40 @@ async fn credentials_come_and_go_while_the_others_are_kept() {
     }
     assert!(stays.iter().all(|(issuer, _)| issuer.asked() <= 10));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_thread_sends_the_new_token_from_its_next_request_on() {
+    let auth = Auth::start().await.expect("started");
+    let source = SourceFn::new(async |n| issue(n, LIFETIME));
+    let policy = RefreshPolicy::for_tokens().demand_floor(ms(10));
+    let credential = Credential::new("t", source).refresh(policy);
+    let token = auth.token(credential).await.expect("a token");
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let token = token.clone();
+            let (round, rounds) = std::sync::mpsc::channel::<std::sync::mpsc::Sender<String>>();
+            let thread = std::thread::spawn(move || {
+                for answer in rounds {
+                    let sent = std::iter::repeat_with(|| served(&token)).take(3);
+                    answer.send(sent.last().expect("three")).expect("heard");
+                }
+            });
+            (round, thread)
+        })
+        .collect();
+    for _ in 0..5 {
+        let current = served(&token);
+        for (round, _) in &threads {
+            let (answer, answers) = std::sync::mpsc::channel();
+            round.send(answer).expect("heard");
+            assert_eq!(answers.recv().expect("an answer"), current);
+        }
+        tokio::time::sleep(ms(20)).await;
+        let rejected = token.current().expect("one");
+        token.renew(&rejected).await.expect("another");
+    }
+    for (round, thread) in threads {
+        drop(round);
+        thread.join().expect("no panic");
+    }
+}

@@ -176,6 +176,8 @@ impl AuthBuilder {
             clock: self.clock,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         };
+        #[cfg(feature = "metrics")]
+        crate::metrics::describe();
         let tree = Tree::start(runtime.clone()).await.ok_or_else(|| {
             ConfigError::new(
                 "runtime",
@@ -330,6 +332,12 @@ impl Auth {
             tokens,
             keys,
         }
+    }
+
+    /// Sets the gauges of [`metrics`](crate::metrics); to be called before they are read.
+    #[cfg(feature = "metrics")]
+    pub fn record_gauges(&self) {
+        crate::metrics::record(&self.health());
     }
 
     /// How many messages handles have sent to the actors; a hot path sends none.

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::clock::Wall;
 use crate::fault::{FetchError, printable};
+use crate::meter;
 use crate::store::{StoreError, StoreErrorKind, StoreOperation};
 
 /// Something that happened to one resource or to the runtime. Never holds a token, a secret or
@@ -156,6 +157,14 @@ impl Change {
         matches!(
             self,
             Self::Acquired(_) | Self::Refreshed(_) | Self::Restored { .. } | Self::Rotated { .. }
+        )
+    }
+
+    /// Whether the issuer gave out a token, whatever became of it.
+    pub(crate) const fn is_issue(&self) -> bool {
+        matches!(
+            self,
+            Self::Acquired(_) | Self::Outlasted(_) | Self::Refreshed(_) | Self::SameToken(_)
         )
     }
 
@@ -334,6 +343,7 @@ impl Announcer {
     /// how many.
     pub(crate) fn announce(&self, actor: Actor, at: Wall, name: &Arc<str>, change: Change) {
         log(actor, name, &change);
+        meter::happened(actor, name, change.as_str());
         if let Some(sender) = &*self.0.lock() {
             // No subscriber is not an error.
             let _ = sender.send(Event {

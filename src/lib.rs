@@ -15,6 +15,9 @@ mod json;
 pub mod jwks;
 pub mod jwt;
 mod latest;
+mod meter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod oauth2;
 mod provider;
 mod refresh;

@@ -11,6 +11,7 @@ use super::policy::Policy;
 use super::profile::Profile;
 use crate::clock::Wall;
 use crate::jwks::{Key, KeySet};
+use crate::meter::Verdicts;
 
 pub(super) type Check<P, C> = Box<dyn Fn(&Claims<P, C>) -> Result<(), Refusal> + Send + Sync>;
 pub(super) type Deny<P, C> = Box<dyn Fn(&Claims<P, C>) -> bool + Send + Sync>;
@@ -59,6 +60,7 @@ impl<P: Profile, C> Rules<P, C> {
         &self,
         token: &str,
         presented: Presented<'_>,
+        verdicts: &Verdicts,
         keys: impl Fn(&mut dyn FnMut(&KeySet, Wall)) -> Result<(), VerifyError>,
     ) -> Result<Claims<P, C>, Undecided> {
         let mut verdict = None;
@@ -72,6 +74,9 @@ impl<P: Profile, C> Rules<P, C> {
                     verdict = Some(judged.map(|()| cache.copy(&entry.claims)));
                 }
             })?;
+        }
+        if self.cache.is_some() {
+            verdicts.looked_up(verdict.is_some());
         }
         if let Some(known) = verdict {
             return Ok(known?);

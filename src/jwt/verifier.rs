@@ -14,6 +14,7 @@ use super::rules::{Rules, Undecided};
 use crate::clock::{Clock, Tick};
 use crate::fault::FetchError;
 use crate::jwks::KeySet;
+use crate::meter::Verdicts;
 use crate::refresh::handle::{Absent, Handle};
 
 /// Callers that may wait for an unknown key at a time; the rest are answered at once.
@@ -41,6 +42,7 @@ struct Inner<P, C> {
     keys: Keys,
     unknown_key_wait: Duration,
     waiters: AtomicUsize,
+    verdicts: Verdicts,
 }
 
 impl Verifier {
@@ -61,7 +63,9 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     }
 
     fn new(rules: Rules<P, C>, keys: Keys, unknown_key_wait: Duration) -> Self {
+        let issuer = rules.policy.issuers.first();
         Self(Arc::new(Inner {
+            verdicts: Verdicts::of(issuer.map_or("", String::as_str)),
             rules,
             keys,
             unknown_key_wait,
@@ -122,15 +126,22 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
         token: &str,
         presented: Presented<'_>,
     ) -> Result<Claims<P, C>, VerifyError> {
-        self.attempt(token, presented)
-            .map_err(|verdict| match (verdict, &self.0.keys) {
-                (verdict, Keys::Fixed(..)) => verdict.decide(),
-                (Undecided::Refused(error), Keys::Fresh(handle)) => refused(handle, error),
-                (_, Keys::Fresh(handle)) => {
-                    handle.demand(&handle.latest(), handle.clock().tick(), false);
-                    undecided(handle, None)
-                }
-            })
+        let attempt = self.attempt(token, presented);
+        let verdict = attempt.map_err(|verdict| match (verdict, &self.0.keys) {
+            (verdict, Keys::Fixed(..)) => verdict.decide(),
+            (Undecided::Refused(error), Keys::Fresh(handle)) => refused(handle, error),
+            (_, Keys::Fresh(handle)) => {
+                handle.demand(&handle.latest(), handle.clock().tick(), false);
+                undecided(handle, None)
+            }
+        });
+        self.counted(verdict)
+    }
+
+    fn counted<R>(&self, verdict: Result<R, VerifyError>) -> Result<R, VerifyError> {
+        let error = verdict.as_ref().err();
+        self.0.verdicts.count(error.map(VerifyError::as_str));
+        verdict
     }
 
     /// Verifies a token, giving an unknown key up to
@@ -142,8 +153,8 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     /// call says so; where no such fetch could be had in time the answer is
     /// [`VerifyError::KeysUnavailable`], which is nobody's fault but the keys'.
     pub async fn verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
-        self.patiently(|| self.attempt(token, Presented::Bearer))
-            .await
+        let attempt = || self.attempt(token, Presented::Bearer);
+        self.counted(self.patiently(attempt).await)
     }
 
     /// As [`try_verify_bound`](Self::try_verify_bound), giving an unknown key a moment to appear.
@@ -157,7 +168,7 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
         proves: impl Fn(&Confirmation) -> bool,
     ) -> Result<Claims<P, C>, VerifyError> {
         let attempt = move || self.attempt(token, Presented::Bound(&proves));
-        self.patiently(attempt).await
+        self.counted(self.patiently(attempt).await)
     }
 
     /// Makes attempts until there is a verdict or [`unknown_key_wait`] is over.
@@ -237,14 +248,16 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     fn attempt(&self, token: &str, presented: Presented<'_>) -> Result<Claims<P, C>, Undecided> {
         self.0
             .rules
-            .judge(token, presented, |look| match &self.0.keys {
-                Keys::Fixed(set, clock) => {
-                    look(set, clock.coarse_wall());
-                    Ok(())
+            .judge(token, presented, &self.0.verdicts, |look| {
+                match &self.0.keys {
+                    Keys::Fixed(set, clock) => {
+                        look(set, clock.coarse_wall());
+                        Ok(())
+                    }
+                    Keys::Fresh(handle) => handle
+                        .read_at(|set, now| look(set, now.wall))
+                        .map_err(|absent| unavailable(handle, absent)),
                 }
-                Keys::Fresh(handle) => handle
-                    .read_at(|set, now| look(set, now.wall))
-                    .map_err(|absent| unavailable(handle, absent)),
             })
     }
 

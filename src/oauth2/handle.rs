@@ -270,6 +270,7 @@ impl TokenChanges {
 ///   "name": "orders",
 ///   "state": "degraded",
 ///   "version": 1,
+///   "age": 2700.0,
 ///   "expires_at": 1893459600.0,
 ///   "usable_for": 890.0,
 ///   "next_fetch_in": 60.0,
@@ -286,6 +287,9 @@ pub struct TokenStatus {
     pub state: TokenState,
     /// How many tokens have been in service.
     pub version: u64,
+    /// How long ago the current token was asked for. Serialized in seconds.
+    #[serde(serialize_with = "crate::clock::seconds::duration")]
+    pub age: Option<Duration>,
     /// When the issuer stops accepting the current token. Serialized as seconds since 1970.
     #[serde(serialize_with = "crate::clock::seconds::time")]
     pub expires_at: Option<SystemTime>,
@@ -339,6 +343,7 @@ impl TokenStatus {
             name: name.to_owned(),
             state,
             version: snapshot.version,
+            age: usable.map(|token| token.age(now.wall)),
             expires_at: usable.map(|token| token.expires_at()),
             usable_for: usable.map(|_| snapshot.freshness.left(now)),
             next_fetch_in: next_fetch,

@@ -133,6 +133,10 @@ impl AccessToken {
         self.expires.wall.to_system()
     }
 
+    pub(super) const fn age(&self, now: Wall) -> Duration {
+        now.since(self.issued_at)
+    }
+
     /// Whether both are the same token, whatever is known of their lifetimes.
     #[must_use]
     pub fn is_same_token(&self, other: &Self) -> bool {

@@ -19,6 +19,7 @@ use super::{Outcome, Resource, Snapshot};
 use crate::clock::{Clock, Moment, Tick};
 use crate::event::{Announcer, Cause, Change};
 use crate::fault::{FetchError, FetchErrorKind};
+use crate::meter;
 
 /// What the actor is told. It lies in the [`Address`]'s inbox; the ractor message is only a knock.
 pub(crate) enum Letter<T> {
@@ -326,6 +327,9 @@ impl<T: Resource> Desk<T> {
                     FetchErrorKind::Timeout,
                     format!("no complete answer within {timeout:?}"),
                 );
+                let begun = slot.fetch.as_ref().map_or(now, |fetch| fetch.begun);
+                let took = now.tick.since(begun.tick);
+                meter::fetched(T::ACTOR, &slot.entry.name, took, Some(error.as_str()));
                 self.report(id, now, &error);
             }
             // Whoever completes a fetch publishes or reports: it has the value or the error.

@@ -11,6 +11,7 @@ use super::{Asked, Outcome, Resource, Snapshot};
 use crate::clock::Moment;
 use crate::event::Change;
 use crate::fault::{FetchError, FetchErrorKind};
+use crate::meter;
 
 impl<T: Resource> Desk<T> {
     /// Judges what a fetch brought, then publishes or reports.
@@ -40,6 +41,9 @@ impl<T: Resource> Desk<T> {
             };
             Verdict::on(&slot.entry, value, asked)
         });
+        let error = judged.as_ref().err().map(FetchError::as_str);
+        let took = now.tick.since(fetch.begun.tick);
+        meter::fetched(T::ACTOR, &slot.entry.name, took, error);
         match judged {
             Ok(verdict) => {
                 let refresh_at = verdict.freshness.refresh_at;
@@ -49,6 +53,9 @@ impl<T: Resource> Desk<T> {
                     refresh_at,
                 };
                 slot.life.step(&pace, now.tick, succeeded, || now.tick);
+                if verdict.change.as_ref().is_some_and(Change::is_issue) {
+                    meter::issued(&slot.entry.name);
+                }
                 slot.expires = Some(verdict.freshness.usable_until.tick);
                 self.publish(id, &verdict, fetch.begun, failures);
                 self.keep(id, &verdict, fetch.begun);

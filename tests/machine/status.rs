@@ -30,7 +30,7 @@ async fn a_status_is_written_as_documented_in_each_of_its_states() {
     let token = token.expect("lazy");
     settle().await;
     let blank = json!({
-        "name": "orders", "state": "idle", "version": 0, "expires_at": null,
+        "name": "orders", "state": "idle", "version": 0, "age": null, "expires_at": null,
         "usable_for": null, "next_fetch_in": null, "failures": 0, "last_error": null,
     });
     let like = |differences: Value| {
@@ -53,7 +53,7 @@ async fn a_status_is_written_as_documented_in_each_of_its_states() {
     assert_eq!(
         status(&token),
         like(json!({
-            "state": "fresh", "version": 1, "expires_at": expires_at,
+            "state": "fresh", "version": 1, "age": 1.0, "expires_at": expires_at,
             "usable_for": 3589.0, "next_fetch_in": 2699.0,
         }))
     );
@@ -63,7 +63,7 @@ async fn a_status_is_written_as_documented_in_each_of_its_states() {
     assert_eq!(
         status(&token),
         like(json!({
-            "state": "degraded", "version": 1, "expires_at": expires_at,
+            "state": "degraded", "version": 1, "age": 2700.0, "expires_at": expires_at,
             "usable_for": 890.0, "next_fetch_in": 60.0,
             "failures": 1, "last_error": "the issuer is down",
         }))

@@ -36,7 +36,6 @@ impl<'a> Contender<'a> {
     }
 
     /// Runs on as many threads at the same time.
-    #[allow(dead_code, reason = "not every bench has threads of several numbers")]
     pub(crate) fn on(mut self, threads: usize) -> Self {
         self.threads = threads;
         self

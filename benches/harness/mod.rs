@@ -20,6 +20,7 @@ pub(crate) struct Contender<'a> {
     name: String,
     run: Box<dyn Fn() + Sync + 'a>,
     budget: Option<f64>,
+    threads: usize,
 }
 
 impl<'a> Contender<'a> {
@@ -30,7 +31,14 @@ impl<'a> Contender<'a> {
                 black_box(run());
             }),
             budget: None,
+            threads: 1,
         }
+    }
+
+    /// Runs on as many threads at the same time.
+    pub(crate) fn on(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
     }
 
     /// The ratio to the floor that it must not exceed.
@@ -74,6 +82,7 @@ pub(crate) fn compare_on(
             else {
                 continue;
             };
+            let threads = threads.max(contender.threads);
             samples[index].push(measure(&*contender.run, batch, threads));
         }
     }
@@ -118,7 +127,7 @@ pub(crate) fn compare_on(
         .collect()
 }
 
-fn quantile(values: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = (sorted.len() - 1) as f64 * q;
@@ -169,7 +178,7 @@ fn time(run: &dyn Fn(), batch: u64) -> u64 {
 }
 
 /// The CPU time of this thread, in nanoseconds.
-fn cpu_time() -> u64 {
+pub(crate) fn cpu_time() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -12,12 +12,33 @@ use midil_auth::{Auth, FetchError, Fetched, RefreshPolicy, Source, Start, TokenH
 pub(crate) const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// A source that costs next to nothing itself; all credentials share what it counts.
-#[derive(Clone, Default)]
-pub(crate) struct Mint(Arc<AtomicU64>);
+#[derive(Clone)]
+pub(crate) struct Mint(Arc<Tokens>);
+
+struct Tokens {
+    issued: AtomicU64,
+    lifetime: Duration,
+}
 
 impl Mint {
+    pub(crate) fn of(lifetime: Duration) -> Self {
+        let issued = AtomicU64::new(0);
+        Self(Arc::new(Tokens { issued, lifetime }))
+    }
+
     pub(crate) fn issued(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
+        self.0.issued.load(Ordering::SeqCst)
+    }
+
+    /// Lets so much time pass that every credential is refreshed once: at 0.75 of the lifetime.
+    pub(crate) async fn refresh_all(&self) {
+        tokio::time::sleep(self.0.lifetime * 3 / 4 + Duration::from_secs(1)).await;
+    }
+}
+
+impl Default for Mint {
+    fn default() -> Self {
+        Self::of(LIFETIME)
     }
 }
 
@@ -26,14 +47,14 @@ impl Source<AccessToken> for Mint {
         &self,
         _in_service: Option<Arc<AccessToken>>,
     ) -> Result<Fetched<AccessToken>, FetchError> {
-        let n = self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(Fetched::new(token(n)?))
+        let n = self.0.issued.fetch_add(1, Ordering::SeqCst);
+        Ok(Fetched::new(token(n, self.0.lifetime)?))
     }
 }
 
 /// As long as a small JWT.
-fn token(n: u64) -> Result<AccessToken, FetchError> {
-    Ok(AccessToken::bearer(format!("{n:0>700}"))?.expires_in(LIFETIME))
+fn token(n: u64, lifetime: Duration) -> Result<AccessToken, FetchError> {
+    Ok(AccessToken::bearer(format!("{n:0>700}"))?.expires_in(lifetime))
 }
 
 /// A runtime of one thread with time that stands still while there is work.
@@ -73,11 +94,6 @@ pub(crate) async fn acquire(auth: &Auth, mint: &Mint, n: usize) -> Vec<TokenHand
     tokens
 }
 
-/// Lets so much time pass that every credential is refreshed once: at 0.75 of the lifetime.
-pub(crate) async fn refresh_all() {
-    tokio::time::sleep(LIFETIME * 3 / 4 + Duration::from_secs(1)).await;
-}
-
 /// Bytes that are left of `n` credentials when all of them are gone again.
 pub(crate) fn bytes_left_behind(n: usize) -> i64 {
     let runtime = runtime();
@@ -103,7 +119,7 @@ pub(crate) fn bytes_per_credential(n: usize) -> f64 {
     let mut tokens = Vec::new();
     let all = measure(|| tokens = runtime.block_on(acquire(&auth, &mint, n)));
     let mut one = None;
-    let token = measure(|| one = token(0).ok().map(Arc::new));
+    let token = measure(|| one = token(0, LIFETIME).ok().map(Arc::new));
     let handles = size_of::<TokenHandle>() * n;
     drop((first, one));
     assert_eq!(auth.health().tokens.len(), n);

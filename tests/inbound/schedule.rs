@@ -267,6 +267,7 @@ async fn no_hint_leads_out_of_its_bounds() {
         ("expires", "0", true),
         ("cache-control", "max-age=3600", false),
         ("cache-control", "private, MAX-AGE=\"3600\"", false),
+        ("cache-control", "max-age=18446744073709551616", false),
         ("expires", "Fri, 31 Dec 9999 23:59:59 GMT", false),
     ] {
         let issuer = TestIssuer::start().await.expect("up");

@@ -89,6 +89,22 @@ async fn a_first_set_from_before_the_token_came_refuses_nobody() {
     assert_eq!(issuer.calls(), 2);
 }
 
+/// A fetch from before the token came cannot say that there is no such key, but it can bring it:
+/// the next one may be further off than the caller's patience.
+#[tokio::test(start_paused = true)]
+async fn a_set_from_before_the_token_came_may_bring_its_key() {
+    let (old, new) = (key("old"), key("new"));
+    let (token, junk) = (token(&new), token(&key("junk")));
+    let (issuer, verifier) = Issuer::start(old, Start::Wait).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    issuer.listed.send_replace(new);
+    assert_eq!(verdict(verifier.try_verify(&junk)), "keys_unavailable");
+    tokio::time::sleep(ROUND_TRIP / 2).await;
+    assert_eq!(issuer.calls(), 2);
+    assert_eq!(verdict(verifier.verify(&token).await), "accepted");
+    assert_eq!(issuer.calls(), 2);
+}
+
 /// The same key id with new material looks like a forgery, but not for longer than an unknown key
 /// looks unknown.
 #[tokio::test(start_paused = true)]

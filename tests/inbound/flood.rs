@@ -292,8 +292,28 @@ async fn an_unknown_key_is_refused_only_by_a_fetch_that_began_after_the_token_ca
     assert!(keys.calls() > before);
     keys.fail(true);
     tokio::time::sleep(Duration::from_secs(5)).await;
+    let began = Instant::now();
     let verdict = verifier.verify(&token).await;
     assert!(is_undecided(&verdict), "no fetch, no verdict: {verdict:?}");
+    // Nobody waits for what has just failed, and everybody learns why.
+    assert!(began.elapsed() <= 2 * LATENCY);
+    let VerifyError::KeysUnavailable { cause, .. } = verdict.expect_err("undecided") else {
+        unreachable!("undecided");
+    };
+    assert!(cause.is_some_and(|cause| cause.to_string().contains("down")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_key_when_all_ends_is_told() {
+    let (auth, keys, verifier) = Keys::start(RotationPolicy::default(), Start::Wait).await;
+    let token = keys.token(&key("never-listed"));
+    let began = Instant::now();
+    let (verdict, ()) = tokio::join!(verifier.verify(&token), async {
+        settle().await;
+        auth.shutdown().await;
+    });
+    assert!(matches!(verdict, Err(VerifyError::Stopped)), "{verdict:?}");
+    assert!(began.elapsed() < LATENCY);
 }
 
 /// A caller that goes away takes neither the fetch nor the others with it.

@@ -237,23 +237,30 @@ fn a_token_that_comes_again_is_read_once() {
     let reads = |cache: usize, tokens: &[String]| {
         let verifier = rules()
             .claims::<Counted>()
+            .check(|claims| match claims.token_id() {
+                Some("refused") => Err(Refusal::invalid("refused")),
+                _ => Ok(()),
+            })
             .cache(cache)
             .fixed_with_clock(set(&[&signer]), TestClock::fixed(NOW).clock())
             .expect("a verifier");
         let before = READ.get();
         for token in tokens.iter().chain(tokens).chain(tokens) {
-            assert_eq!(verdict(&verifier.try_verify(token)), "accepted");
+            let verdict = verdict(&verifier.try_verify(token));
+            assert!(matches!(verdict, "accepted" | "refused"), "{verdict}");
         }
         READ.get() - before
     };
     let tokens: Vec<_> = (0..9)
         .map(|n| signer.token(&claims(&n.to_string(), 60)))
         .collect();
-    assert_eq!(reads(0, &tokens), 27);
+    assert_eq!(reads(0, &tokens[..1]), 3);
     assert_eq!(reads(8, &tokens[..1]), 1);
     assert_eq!(reads(8, &tokens[..8]), 8);
     // Each takes the place of the one that comes next.
     assert_eq!(reads(8, &tokens), 27);
+    assert_eq!(reads(64, &tokens), 9);
+    assert_eq!(reads(8, &[signer.token(&claims("refused", 60))]), 3);
     let padded = |bytes: usize| {
         let mut claims = claims("1", 60);
         claims["padding"] = "x".repeat(bytes).into();
@@ -275,6 +282,7 @@ fn a_cache_is_set_last_and_within_bounds() {
         builder.fixed(keys).expect_err("refused").field().to_owned()
     };
     assert_eq!(field(rules().cache(1_000_001)), "cache");
+    assert!(rules().cache(1_000_000).fixed(set(&[&key("a")])).is_ok());
     let late = rules().cache(10).id_token().fixed(set(&[&key("a")]));
     assert_eq!(late.expect_err("refused").field(), "id_token");
 }

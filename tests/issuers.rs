@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use midil_auth::event::{Change, Events};
 use midil_auth::jwks::{Algorithm, KeySet, KeySetLimits, RotationPolicy};
-use midil_auth::jwt::{Issuers, VerifierBuilder, VerifyError};
+use midil_auth::jwt::{Issuers, JwsRules, VerifierBuilder, VerifyError};
 use midil_auth::testing::{Endpoint, Fault, SigningKey, SourceFn, TestClock, TestIssuer};
 use midil_auth::{Auth, AuthzProvider, Claims, Fetched, RefreshPolicy, Start, Verifier};
 use serde_json::{Value, json};
@@ -219,6 +219,18 @@ async fn what_metadata_declares_narrows_the_algorithms() {
     assert_eq!(verdict_with(json!(["ES384"]), allowed()).await, "algorithm");
     let narrow = rules().algorithms([Algorithm::ES384]);
     assert_eq!(verdict_with(json!([own]), narrow).await, "algorithm");
+    // Nor do they for a message that is checked by the same keys.
+    for (declared, allowed, wanted) in [
+        (own, &Algorithm::ALL[..], Ok(())),
+        (own, &[Algorithm::ES384], Err("algorithm")),
+        ("ES384", &Algorithm::ALL, Err("algorithm")),
+    ] {
+        issuer.set_metadata(member, json!([declared]));
+        let verifier = auth.verifier(rules()).await.expect("a verifier");
+        let message = JwsRules::new().algorithms(allowed.iter().copied());
+        let verdict = message.verify(&token, &verifier.keys().expect("keys"));
+        assert_eq!(verdict.map(drop).map_err(|e| e.as_str()), wanted);
+    }
     // Who knows better says so.
     let knows = rules().undeclared_algorithms();
     assert_eq!(verdict_with(json!(["ES384"]), knows).await, "accepted");

@@ -274,6 +274,29 @@ async fn a_new_declaration_takes_effect_though_the_keys_are_unchanged() {
     panic!("the declaration never took effect");
 }
 
+/// Tags are the server's own: the keys of another place may have the same one.
+#[tokio::test]
+async fn keys_in_another_place_are_read_though_their_tag_is_the_same() {
+    let (issuer, other) = (issuer().await, issuer().await);
+    assert_eq!(issuer.signing_key().kid(), other.signing_key().kid());
+    let auth = auth().await;
+    let quick = Duration::from_millis(20);
+    let rotation = RotationPolicy::default()
+        .interval(quick)
+        .hint_bounds(quick, quick);
+    let rules = for_orders(issuer.url()).rotation(rotation);
+    let verifier = auth.verifier(rules).await.expect("a verifier");
+    issuer.set_metadata("jwks_uri", other.jwks_url());
+    let token = other.mint(ours(json!({"iss": issuer.url()})));
+    for _ in 0..500 {
+        if verdict(&verifier.try_verify(&token)) == "accepted" {
+            return;
+        }
+        tokio::time::sleep(quick).await;
+    }
+    panic!("the keys in the other place were never read");
+}
+
 #[tokio::test]
 async fn metadata_may_name_another_host_unless_told_otherwise() {
     let (issuer, keys) = (issuer().await, issuer().await);
@@ -387,6 +410,35 @@ fn limits_and_patience_are_within_bounds() {
     assert_eq!(limited(KeySetLimits::new().max_keys(100_001)), "max_keys");
     let obeying = RotationPolicy::default().obey_empty_after(Duration::from_secs(25 * 3600));
     assert_eq!(field(rules().rotation(obeying)), "obey_empty_after");
+    let (least, day) = (Duration::from_millis(10), Duration::from_secs(24 * 3600));
+    let moment = Duration::from_nanos(1);
+    let policy = RotationPolicy::default().max_stale(day * 30);
+    for good in [
+        policy.interval(day).hint_bounds(day, day),
+        policy.interval(least).hint_bounds(least, least),
+        policy.interval(day).max_stale(day),
+        policy.obey_empty_after(day * 30),
+    ] {
+        assert!(good.validate().is_ok(), "{good:?}");
+    }
+    for (bad, setting) in [
+        (policy.interval(day + moment), "interval"),
+        (policy.interval(least - moment), "interval"),
+        (policy.hint_bounds(day, day + moment), "hint_bounds (most)"),
+        (
+            policy.hint_bounds(least - moment, day),
+            "hint_bounds (least)",
+        ),
+        (policy.hint_bounds(day, day - moment), "hint_bounds (least)"),
+        (policy.max_stale(day * 30 + moment), "max_stale"),
+        (policy.interval(day).max_stale(day - moment), "max_stale"),
+        (
+            policy.hint_bounds(day, day).max_stale(day - moment),
+            "max_stale",
+        ),
+    ] {
+        assert_eq!(field(rules().rotation(bad)), setting, "{bad:?}");
+    }
 }
 
 /// An issuer of which a test says what each fetch brings.

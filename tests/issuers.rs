@@ -321,6 +321,8 @@ async fn keys_are_found_by_either_kind_of_metadata() {
     let issuer = issuer().await;
     let auth = auth().await;
     let token = issuer.mint(ours(json!({})));
+    // However much else they say.
+    issuer.set_metadata("claims_supported", "x".repeat(64 * 1024));
     let rules = for_orders(issuer.url()).authorization_server_metadata();
     let verifier = auth.verifier(rules).await.expect("a verifier");
     assert_eq!(verdict(&verifier.verify(&token).await), "accepted");

@@ -269,12 +269,18 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 /// anything else is nothing. How long it is obeyed is the policy's to say.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Wall) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    if let Some(after) = delta_seconds(value) {
+        return Some(after);
     }
     let date = httpdate::parse_http_date(value).ok()?;
     // On the clock of whoever wrote the date, where it is shown.
     Some(Wall::from_system(date).since(server_date(headers).unwrap_or(now)))
+}
+
+/// `delta-seconds` (RFC 9111 §1.2.2): digits; more than can be counted are as many as can.
+pub(crate) fn delta_seconds(value: &str) -> Option<Duration> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| Duration::from_secs(value.parse().unwrap_or(u64::MAX)))
 }
 
 /// The server's own clock (RFC 9110 §6.6.1), which stands apart from ours.

@@ -5,6 +5,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
@@ -15,6 +16,8 @@ use midil_auth::jwt::{Refusal, VerifierBuilder, VerifyError};
 use midil_auth::testing::{SigningKey, SourceFn, TestClock};
 use midil_auth::{Auth, Claims, FetchError, Fetched, RefreshPolicy, Verifier};
 use proptest::prelude::*;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -216,6 +219,62 @@ fn a_type_of_ones_own_is_remembered_with_its_token() {
     }
 }
 
+/// What is remembered is neither verified nor read again; how much is remembered is bounded.
+#[test]
+fn a_token_that_comes_again_is_read_once() {
+    thread_local! {
+        static READ: Cell<usize> = const { Cell::new(0) };
+    }
+    #[derive(Clone)]
+    struct Counted;
+    impl<'de> Deserialize<'de> for Counted {
+        fn deserialize<D: Deserializer<'de>>(claims: D) -> Result<Self, D::Error> {
+            READ.set(READ.get() + 1);
+            IgnoredAny::deserialize(claims).map(|_| Self)
+        }
+    }
+    let signer = key("a");
+    let reads = |cache: usize, tokens: &[String]| {
+        let verifier = rules()
+            .claims::<Counted>()
+            .check(|claims| match claims.token_id() {
+                Some("refused") => Err(Refusal::invalid("refused")),
+                _ => Ok(()),
+            })
+            .cache(cache)
+            .fixed_with_clock(set(&[&signer]), TestClock::fixed(NOW).clock())
+            .expect("a verifier");
+        let before = READ.get();
+        for token in tokens.iter().chain(tokens).chain(tokens) {
+            let verdict = verdict(&verifier.try_verify(token));
+            assert!(matches!(verdict, "accepted" | "refused"), "{verdict}");
+        }
+        READ.get() - before
+    };
+    let tokens: Vec<_> = (0..9)
+        .map(|n| signer.token(&claims(&n.to_string(), 60)))
+        .collect();
+    assert_eq!(reads(0, &tokens[..1]), 3);
+    assert_eq!(reads(8, &tokens[..1]), 1);
+    assert_eq!(reads(8, &tokens[..8]), 8);
+    // Each takes the place of the one that comes next.
+    assert_eq!(reads(8, &tokens), 27);
+    assert_eq!(reads(64, &tokens), 9);
+    assert_eq!(reads(8, &[signer.token(&claims("refused", 60))]), 3);
+    let padded = |bytes: usize| {
+        let mut claims = claims("1", 60);
+        claims["padding"] = "x".repeat(bytes).into();
+        signer.token(&claims)
+    };
+    let (fits, too_large) = (5_000..)
+        .map(|bytes| (padded(bytes), padded(bytes + 1)))
+        .find(|(_, larger)| larger.len() > 8 * 1024)
+        .expect("one of them is the first");
+    assert_eq!(fits.len(), 8 * 1024);
+    assert_eq!(reads(8, &[fits]), 1);
+    assert_eq!(reads(8, &[too_large]), 3);
+}
+
 #[test]
 fn a_cache_is_set_last_and_within_bounds() {
     let field = |builder: VerifierBuilder| {
@@ -223,6 +282,7 @@ fn a_cache_is_set_last_and_within_bounds() {
         builder.fixed(keys).expect_err("refused").field().to_owned()
     };
     assert_eq!(field(rules().cache(1_000_001)), "cache");
+    assert!(rules().cache(1_000_000).fixed(set(&[&key("a")])).is_ok());
     let late = rules().cache(10).id_token().fixed(set(&[&key("a")]));
     assert_eq!(late.expect_err("refused").field(), "id_token");
 }

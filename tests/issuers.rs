@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use midil_auth::event::{Change, Events};
 use midil_auth::jwks::{Algorithm, KeySet, KeySetLimits, RotationPolicy};
-use midil_auth::jwt::{Issuers, VerifierBuilder, VerifyError};
+use midil_auth::jwt::{Issuers, JwsRules, VerifierBuilder, VerifyError};
 use midil_auth::testing::{Endpoint, Fault, SigningKey, SourceFn, TestClock, TestIssuer};
 use midil_auth::{Auth, AuthzProvider, Claims, Fetched, RefreshPolicy, Start, Verifier};
 use serde_json::{Value, json};
@@ -219,6 +219,18 @@ async fn what_metadata_declares_narrows_the_algorithms() {
     assert_eq!(verdict_with(json!(["ES384"]), allowed()).await, "algorithm");
     let narrow = rules().algorithms([Algorithm::ES384]);
     assert_eq!(verdict_with(json!([own]), narrow).await, "algorithm");
+    // Nor do they for a message that is checked by the same keys.
+    for (declared, allowed, wanted) in [
+        (own, &Algorithm::ALL[..], Ok(())),
+        (own, &[Algorithm::ES384], Err("algorithm")),
+        ("ES384", &Algorithm::ALL, Err("algorithm")),
+    ] {
+        issuer.set_metadata(member, json!([declared]));
+        let verifier = auth.verifier(rules()).await.expect("a verifier");
+        let message = JwsRules::new().algorithms(allowed.iter().copied());
+        let verdict = message.verify(&token, &verifier.keys().expect("keys"));
+        assert_eq!(verdict.map(drop).map_err(|e| e.as_str()), wanted);
+    }
     // Who knows better says so.
     let knows = rules().undeclared_algorithms();
     assert_eq!(verdict_with(json!(["ES384"]), knows).await, "accepted");
@@ -262,6 +274,29 @@ async fn a_new_declaration_takes_effect_though_the_keys_are_unchanged() {
     panic!("the declaration never took effect");
 }
 
+/// Tags are the server's own: the keys of another place may have the same one.
+#[tokio::test]
+async fn keys_in_another_place_are_read_though_their_tag_is_the_same() {
+    let (issuer, other) = (issuer().await, issuer().await);
+    assert_eq!(issuer.signing_key().kid(), other.signing_key().kid());
+    let auth = auth().await;
+    let quick = Duration::from_millis(20);
+    let rotation = RotationPolicy::default()
+        .interval(quick)
+        .hint_bounds(quick, quick);
+    let rules = for_orders(issuer.url()).rotation(rotation);
+    let verifier = auth.verifier(rules).await.expect("a verifier");
+    issuer.set_metadata("jwks_uri", other.jwks_url());
+    let token = other.mint(ours(json!({"iss": issuer.url()})));
+    for _ in 0..500 {
+        if verdict(&verifier.try_verify(&token)) == "accepted" {
+            return;
+        }
+        tokio::time::sleep(quick).await;
+    }
+    panic!("the keys in the other place were never read");
+}
+
 #[tokio::test]
 async fn metadata_may_name_another_host_unless_told_otherwise() {
     let (issuer, keys) = (issuer().await, issuer().await);
@@ -286,6 +321,8 @@ async fn keys_are_found_by_either_kind_of_metadata() {
     let issuer = issuer().await;
     let auth = auth().await;
     let token = issuer.mint(ours(json!({})));
+    // However much else they say.
+    issuer.set_metadata("claims_supported", "x".repeat(64 * 1024));
     let rules = for_orders(issuer.url()).authorization_server_metadata();
     let verifier = auth.verifier(rules).await.expect("a verifier");
     assert_eq!(verdict(&verifier.verify(&token).await), "accepted");
@@ -375,6 +412,35 @@ fn limits_and_patience_are_within_bounds() {
     assert_eq!(limited(KeySetLimits::new().max_keys(100_001)), "max_keys");
     let obeying = RotationPolicy::default().obey_empty_after(Duration::from_secs(25 * 3600));
     assert_eq!(field(rules().rotation(obeying)), "obey_empty_after");
+    let (least, day) = (Duration::from_millis(10), Duration::from_secs(24 * 3600));
+    let moment = Duration::from_nanos(1);
+    let policy = RotationPolicy::default().max_stale(day * 30);
+    for good in [
+        policy.interval(day).hint_bounds(day, day),
+        policy.interval(least).hint_bounds(least, least),
+        policy.interval(day).max_stale(day),
+        policy.obey_empty_after(day * 30),
+    ] {
+        assert!(good.validate().is_ok(), "{good:?}");
+    }
+    for (bad, setting) in [
+        (policy.interval(day + moment), "interval"),
+        (policy.interval(least - moment), "interval"),
+        (policy.hint_bounds(day, day + moment), "hint_bounds (most)"),
+        (
+            policy.hint_bounds(least - moment, day),
+            "hint_bounds (least)",
+        ),
+        (policy.hint_bounds(day, day - moment), "hint_bounds (least)"),
+        (policy.max_stale(day * 30 + moment), "max_stale"),
+        (policy.interval(day).max_stale(day - moment), "max_stale"),
+        (
+            policy.hint_bounds(day, day).max_stale(day - moment),
+            "max_stale",
+        ),
+    ] {
+        assert_eq!(field(rules().rotation(bad)), setting, "{bad:?}");
+    }
 }
 
 /// An issuer of which a test says what each fetch brings.

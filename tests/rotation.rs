@@ -89,6 +89,60 @@ async fn a_first_set_from_before_the_token_came_refuses_nobody() {
     assert_eq!(issuer.calls(), 2);
 }
 
+/// A fetch that the token itself has caused may say that there is no such key.
+#[tokio::test(start_paused = true)]
+async fn a_first_set_that_a_token_asked_for_decides_on_it() {
+    let token = token(&key("new"));
+    let (issuer, verifier) = Issuer::start(key("old"), Start::Lazy).await;
+    assert_eq!(issuer.calls(), 0);
+    assert_eq!(verdict(verifier.verify(&token).await), "unknown_key");
+    assert_eq!(issuer.calls(), 1);
+}
+
+/// What the first keys have taken of the caller's patience is gone.
+#[tokio::test(start_paused = true)]
+async fn first_keys_and_an_unknown_one_share_one_patience() {
+    let (auth, old) = (Auth::builder(), key("old"));
+    let clock = TestClock::virtual_time().clock();
+    let auth = auth.clock(clock).seed(5).start().await.expect("started");
+    let source = SourceFn::new(move |call| {
+        let set = json!({"keys": [old.jwk()]}).to_string();
+        async move {
+            tokio::time::sleep(Duration::from_millis(if call == 1 { 900 } else { 9_000 })).await;
+            Ok(Fetched::new(KeySet::from_json(set.as_bytes())?))
+        }
+    });
+    let calls = source.calls();
+    let rules = Verifier::builder(ISSUER)
+        .audience("orders")
+        .key_source(source)
+        .start(Start::Background);
+    let verifier = auth.verifier(rules).await.expect("a verifier");
+    tokio::time::sleep(ROUND_TRIP).await;
+    let began = tokio::time::Instant::now();
+    let token = token(&key("new"));
+    assert_eq!(verdict(verifier.verify(&token).await), "keys_unavailable");
+    let took = began.elapsed();
+    assert!(took <= Duration::from_millis(1_010), "{took:?}");
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+/// A fetch from before the token came cannot say that there is no such key, but it can bring it:
+/// the next one may be further off than the caller's patience.
+#[tokio::test(start_paused = true)]
+async fn a_set_from_before_the_token_came_may_bring_its_key() {
+    let (old, new) = (key("old"), key("new"));
+    let (token, junk) = (token(&new), token(&key("junk")));
+    let (issuer, verifier) = Issuer::start(old, Start::Wait).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    issuer.listed.send_replace(new);
+    assert_eq!(verdict(verifier.try_verify(&junk)), "keys_unavailable");
+    tokio::time::sleep(ROUND_TRIP / 2).await;
+    assert_eq!(issuer.calls(), 2);
+    assert_eq!(verdict(verifier.verify(&token).await), "accepted");
+    assert_eq!(issuer.calls(), 2);
+}
+
 /// The same key id with new material looks like a forgery, but not for longer than an unknown key
 /// looks unknown.
 #[tokio::test(start_paused = true)]

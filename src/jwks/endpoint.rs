@@ -92,11 +92,7 @@ fn fresh_for(headers: &HeaderMap, now: Wall) -> Option<Duration> {
         for directive in value.split(',').map(|d| d.trim().to_ascii_lowercase()) {
             match directive.split_once('=') {
                 Some(("max-age", seconds)) => {
-                    max_age = seconds
-                        .trim_matches('"')
-                        .parse()
-                        .ok()
-                        .map(Duration::from_secs);
+                    max_age = transport::delta_seconds(seconds.trim_matches('"'));
                 }
                 None if directive == "no-store" || directive == "no-cache" => {
                     return Some(Duration::ZERO);
@@ -105,13 +101,10 @@ fn fresh_for(headers: &HeaderMap, now: Wall) -> Option<Duration> {
             }
         }
     }
-    let age = headers
-        .get(header::AGE)
-        .and_then(text)
-        .and_then(|age| age.parse().ok());
-    let age = Duration::from_secs(age.unwrap_or(0));
     if let Some(max_age) = max_age {
-        return Some(max_age.saturating_sub(age));
+        let age = headers.get(header::AGE).and_then(text);
+        let age = age.and_then(|age| transport::delta_seconds(&age));
+        return Some(max_age.saturating_sub(age.unwrap_or_default()));
     }
     let expires = headers.get(header::EXPIRES).and_then(text)?;
     let expires = httpdate::parse_http_date(&expires)
@@ -143,7 +136,16 @@ mod tests {
             secs(500)
         );
         assert_eq!(of(&[("cache-control", "max-age=60, no-cache")]), secs(0));
-        assert_eq!(of(&[("cache-control", "max-age=x")]), None);
+        for nonsense in ["max-age=x", "max-age=", "max-age=-1", "max-age=+1"] {
+            assert_eq!(of(&[("cache-control", nonsense)]), None);
+        }
+        // RFC 9111 §1.2.2: what is too large to be counted is as large as can be.
+        let (huge, age) = ("max-age=18446744073709551616", "18446744073709551616");
+        assert_eq!(of(&[("cache-control", huge)]), secs(u64::MAX));
+        assert_eq!(
+            of(&[("cache-control", "max-age=60"), ("age", age)]),
+            secs(0)
+        );
         assert_eq!(
             of(&[("expires", "Sun, 06 Nov 1994 08:50:37 GMT")]),
             secs(60)

@@ -129,7 +129,7 @@ impl VerifierBuilder {
     /// To be called before [`check`](Self::check), [`deny`](Self::deny) and
     /// [`cache`](Self::cache).
     pub fn rfc9068(self) -> VerifierBuilder<AccessToken> {
-        self.turned(
+        self.untyped().turned(
             "rfc9068",
             |_| Ok(()),
             |policy| {
@@ -145,7 +145,7 @@ impl VerifierBuilder {
     /// To be called before [`check`](Self::check), [`deny`](Self::deny) and
     /// [`cache`](Self::cache).
     pub fn id_token(self) -> VerifierBuilder<IdToken> {
-        self.turned(
+        self.untyped().turned(
             "id_token",
             |_| Ok(()),
             |policy| {
@@ -155,11 +155,23 @@ impl VerifierBuilder {
             },
         )
     }
+
+    /// A kind of token has a type of its own; to drop another would let others in.
+    fn untyped(mut self) -> Self {
+        if let Types::Required(_) = self.policy.types {
+            self.contradiction.get_or_insert(ConfigError::new(
+                "typ",
+                "is answered in two ways",
+                "leave typ(…) out: the kind of token says which it is",
+            ));
+        }
+        self
+    }
 }
 
 impl<C: Send + Sync + 'static> VerifierBuilder<Jwt, C> {
     /// The `typ` that is demanded. Defaults to none, `JWT` or `at+jwt`. The other kinds of token
-    /// have a type of their own.
+    /// have a type of their own, and contradict this one.
     pub fn typ(mut self, typ: impl Into<String>) -> Self {
         self.policy.types = Types::Required(vec![typ.into()]);
         self
@@ -385,7 +397,9 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
                 "remember 1,000,000 tokens at most",
             ));
         }
-        self.cache = (tokens > 0).then(|| Cache::new(tokens.min(MAX_CACHE)));
+        self.cache = (1..=MAX_CACHE)
+            .contains(&tokens)
+            .then(|| Cache::new(tokens));
         self
     }
 

@@ -109,6 +109,8 @@ impl Metadata {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -135,5 +137,30 @@ mod tests {
             .url("http://idp.example.com")
             .expect_err("plain http");
         assert_eq!(error.field(), "issuer");
+    }
+
+    /// Another setting must not find the keys that were trusted under the one before.
+    #[test]
+    fn keys_are_stored_apart_by_how_and_where_they_are_found() {
+        const ISSUER: &str = "https://idp.example.com";
+        let places = ["https://idp.example.com/a", "https://idp.example.com/b"];
+        let sources = places.iter().flat_map(|&place| {
+            [
+                KeySource::Url(place.to_owned()),
+                KeySource::Discover(Metadata::At(place.to_owned())),
+            ]
+        });
+        let mut keys = HashSet::new();
+        let mut ways = 0;
+        for source in sources.chain([
+            KeySource::Discover(Metadata::OpenId),
+            KeySource::Discover(Metadata::AuthorizationServer),
+        ]) {
+            for only_host in [None, Some(ISSUER)] {
+                keys.extend(source.store_key(ISSUER, only_host));
+                ways += 1;
+            }
+        }
+        assert_eq!(keys.len(), ways);
     }
 }

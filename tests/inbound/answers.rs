@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use midil_auth::bearer::Rejection;
 use midil_auth::event::Change;
+use midil_auth::jwks::Algorithm;
+use midil_auth::jwt::VerifierBuilder;
 use midil_auth::testing::{Endpoint, Fault, SigningKey, TestIssuer};
 use midil_auth::{Auth, AuthError, RefreshPolicy, Start, Verifier};
 use serde_json::json;
 
-use super::{eventually, hasty, is_undecided, key};
+use super::{Keys, eventually, hasty, is_undecided, key};
 
 #[tokio::test]
 async fn a_good_set_survives_every_bad_answer() {
@@ -163,6 +165,25 @@ async fn a_first_fetch_that_fails_leaves_no_key_and_a_503() {
         assert!(is_undecided(&verifier.try_verify(&token)), "{fault:?}");
         issuer.recover();
         eventually("the first keys", || verifier.try_verify(&token).is_ok()).await;
+    }
+}
+
+/// What is wrong by whatever key is said to be wrong before there is any.
+#[tokio::test(start_paused = true)]
+async fn what_needs_no_key_is_refused_without_one() {
+    let narrow = |rules: VerifierBuilder| rules.algorithms([Algorithm::EdDSA]);
+    let (_auth, keys, verifier) = Keys::with(|rules| narrow(rules).start(Start::Background)).await;
+    for (header, wanted) in [
+        (json!({"alg": "EdDSA"}), "keys_unavailable"),
+        (json!({"alg": "ES256"}), "algorithm"),
+        (json!({"alg": "HS256"}), "algorithm"),
+        (json!({"alg": "EdDSA", "typ": "logout+jwt"}), "type"),
+        (json!({"alg": "EdDSA", "cty": "JWT"}), "malformed"),
+        (json!({"alg": "EdDSA", "crit": ["exp"]}), "malformed"),
+    ] {
+        let token = keys.first().token_with_header(&header, &json!({}));
+        let error = verifier.try_verify(&token).expect_err("no keys");
+        assert_eq!(error.as_str(), wanted, "{header}");
     }
 }
 

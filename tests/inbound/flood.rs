@@ -274,6 +274,22 @@ async fn at_most_a_thousand_wait_and_the_rest_are_undecided_at_once() {
     assert!(is_unknown(&verifier.verify(&junk(&key("junk"), 2)).await) || keys.calls() > 2);
 }
 
+/// Nor do more wait for the first keys.
+#[tokio::test(start_paused = true)]
+async fn at_most_a_thousand_wait_for_first_keys() {
+    const MORE: usize = 300;
+    let (_auth, keys, verifier) = Keys::start(RotationPolicy::default(), Start::Background).await;
+    let token = keys.token(&keys.first());
+    let mut requests = JoinSet::new();
+    for _ in 0..1_000 + MORE {
+        let (verifier, token) = (verifier.clone(), token.clone());
+        requests.spawn(async move { verifier.verify(&token).await.map(drop) });
+    }
+    let verdicts = requests.join_all().await;
+    assert_eq!(verdicts.iter().filter(|v| v.is_ok()).count(), 1_000);
+    assert_eq!(verdicts.iter().filter(|v| is_undecided(v)).count(), MORE);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_is_refused_only_by_a_fetch_that_began_after_the_token_came() {
     let (_auth, keys, verifier) = Keys::start(RotationPolicy::default(), Start::Wait).await;
@@ -292,8 +308,28 @@ async fn an_unknown_key_is_refused_only_by_a_fetch_that_began_after_the_token_ca
     assert!(keys.calls() > before);
     keys.fail(true);
     tokio::time::sleep(Duration::from_secs(5)).await;
+    let began = Instant::now();
     let verdict = verifier.verify(&token).await;
     assert!(is_undecided(&verdict), "no fetch, no verdict: {verdict:?}");
+    // Nobody waits for what has just failed, and everybody learns why.
+    assert!(began.elapsed() <= 2 * LATENCY);
+    let VerifyError::KeysUnavailable { cause, .. } = verdict.expect_err("undecided") else {
+        unreachable!("undecided");
+    };
+    assert!(cause.is_some_and(|cause| cause.to_string().contains("down")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_key_when_all_ends_is_told() {
+    let (auth, keys, verifier) = Keys::start(RotationPolicy::default(), Start::Wait).await;
+    let token = keys.token(&key("never-listed"));
+    let began = Instant::now();
+    let (verdict, ()) = tokio::join!(verifier.verify(&token), async {
+        settle().await;
+        auth.shutdown().await;
+    });
+    assert!(matches!(verdict, Err(VerifyError::Stopped)), "{verdict:?}");
+    assert!(began.elapsed() < LATENCY);
 }
 
 /// A caller that goes away takes neither the fetch nor the others with it.

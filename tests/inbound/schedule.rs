@@ -1,12 +1,13 @@
 //! T30, T31, T35: when keys are fetched, how long they are trusted, and what that costs readers.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use midil_auth::event::Change;
-use midil_auth::jwks::RotationPolicy;
-use midil_auth::testing::{Endpoint, Fault, TestIssuer};
-use midil_auth::{Auth, RefreshPolicy, Start};
+use midil_auth::jwks::{KeySet, RotationPolicy};
+use midil_auth::testing::{Endpoint, Fault, SourceFn, TestClock, TestIssuer};
+use midil_auth::{Auth, Fetched, RefreshPolicy, Start, Verifier};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -122,6 +123,31 @@ async fn a_step_of_the_wall_clock_moves_no_fetch() {
         let usual = Duration::from_secs(270)..=Duration::from_secs(301);
         assert!(usual.contains(&pause), "{pause:?}");
     }
+}
+
+/// A hint that is longer than the keys are trusted would leave nobody any keys in between.
+#[tokio::test(start_paused = true)]
+async fn no_hint_outlasts_the_trust_in_the_keys() {
+    const STALE: Duration = Duration::from_secs(600);
+    let clock = TestClock::virtual_time().clock();
+    let auth = Auth::builder().clock(clock).seed(7).start().await;
+    let auth = auth.expect("started");
+    let set = json!({"keys": [super::key("a").jwk()]}).to_string();
+    let source = SourceFn::new(move |_| {
+        let set = KeySet::from_json(set.as_bytes());
+        async move { Ok(Fetched::new(set?).fresh_for(Some(Duration::from_secs(3600)))) }
+    });
+    let calls = source.calls();
+    let rules = Verifier::builder(super::ISSUER)
+        .audience("orders")
+        .key_source(source)
+        .rotation(RotationPolicy::default().max_stale(STALE));
+    let verifier = auth.verifier(rules).await.expect("a verifier");
+    for _ in 0..10 {
+        tokio::time::sleep(STALE + Duration::from_millis(10)).await;
+        assert!(verifier.keys().is_some());
+    }
+    assert!(calls.load(Ordering::SeqCst) > 10);
 }
 
 /// A machine that slept: what is due is fetched once, and what is too old is not trusted.
@@ -267,6 +293,7 @@ async fn no_hint_leads_out_of_its_bounds() {
         ("expires", "0", true),
         ("cache-control", "max-age=3600", false),
         ("cache-control", "private, MAX-AGE=\"3600\"", false),
+        ("cache-control", "max-age=18446744073709551616", false),
         ("expires", "Fri, 31 Dec 9999 23:59:59 GMT", false),
     ] {
         let issuer = TestIssuer::start().await.expect("up");

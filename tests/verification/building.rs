@@ -120,9 +120,16 @@ fn something_must_be_allowed() {
 }
 
 #[test]
+fn a_profile_has_a_typ_of_its_own() {
+    assert_eq!(field(builder().typ("hook+jwt").rfc9068()), "typ");
+    assert_eq!(field(builder().typ("hook+jwt").id_token()), "typ");
+}
+
+#[test]
 fn a_type_of_ones_own_comes_before_the_checks() {
     let late = builder().check(|_| Ok(())).claims::<Value>();
     assert_eq!(field(late), "claims");
+    assert_eq!(field(builder().deny(|_| true).claims::<Value>()), "claims");
     built(builder().claims::<Value>().check(|_| Ok(()))).expect("in that order");
 }
 
@@ -130,5 +137,7 @@ fn a_type_of_ones_own_comes_before_the_checks() {
 fn a_profile_comes_before_the_checks() {
     assert_eq!(field(builder().check(|_| Ok(())).rfc9068()), "rfc9068");
     assert_eq!(field(builder().check(|_| Ok(())).id_token()), "id_token");
+    assert_eq!(field(builder().deny(|_| true).rfc9068()), "rfc9068");
+    assert_eq!(field(builder().deny(|_| true).id_token()), "id_token");
     built(builder().rfc9068().check(|_| Ok(()))).expect("in that order");
 }

@@ -485,6 +485,23 @@ fn every_check_must_agree() {
     );
 }
 
+#[test]
+fn each_deny_hook_may_refuse() {
+    let verifier = verifier(
+        builder()
+            .deny(|claims| claims.get("a").is_some())
+            .deny(|claims| claims.get("b").is_some()),
+    );
+    judge(
+        &verifier,
+        [
+            (good(), "accepted"),
+            (with("a", 1), "revoked"),
+            (with("b", 1), "revoked"),
+        ],
+    );
+}
+
 #[derive(Debug, Deserialize)]
 struct Custom {
     tenant: String,

@@ -1,5 +1,7 @@
 //! Kinds of token: none passes for another (RFC 8725 §3.12).
 
+use std::time::Duration;
+
 use midil_auth::cognito::UserPool;
 use midil_auth::jwks::Algorithm;
 use midil_auth::jwt::{Refusal, Verifier};
@@ -327,7 +329,7 @@ fn a_profile_keeps_what_was_said_before_it() {
             .require_scope("a")
             .groups_claim("roles")
             .require_group("staff")
-            .leeway(std::time::Duration::ZERO)
+            .leeway(Duration::ZERO)
     };
     let full = changed(
         rfc9068(),
@@ -361,6 +363,10 @@ fn a_profile_keeps_the_limits_set_before_it() {
     let twins = [key(USUAL).jwk(), twin.jwk()];
     let lenient = with_keys(builder().try_ambiguous_keys().rfc9068(), twins);
     assert_eq!(verdict(&lenient, &token), "accepted");
+    // What is said of keys is kept, too.
+    let endless = builder().unknown_key_wait(Duration::MAX).rfc9068();
+    let refused = endless.fixed(crate::set([key(USUAL).jwk()]));
+    assert_eq!(refused.expect_err("kept").field(), "unknown_key_wait");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod jws;
 mod key_source;
 pub(crate) mod policy;
 pub(crate) mod profile;
+mod require;
 mod rules;
 mod verifier;
 

@@ -33,9 +33,8 @@
 //!
 //! reqwest follows them beneath its middleware, and takes `Authorization` off a request that goes
 //! to another scheme, host or port than the one before it; it does not come back on a later hop.
-//! So a redirect within an origin keeps the token, and every other loses it. (RFC 6750 has nothing
-//! to say of this.) A redirect from an origin that is not listed to one that is gets no token
-//! either.
+//! So a redirect within an origin keeps the token, and every other loses it. A redirect from an
+//! origin that is not listed to one that is gets no token either.
 
 use std::fmt;
 use std::future::Future;

@@ -55,8 +55,9 @@
 //! }
 //! ```
 //!
-//! A refusal is a [`Rejection`], which is a response with an empty body. To answer otherwise, take
-//! a `Result`:
+//! A refusal is a [`Rejection`], which is a response: one that
+//! [`on_refusal`](crate::tower::BearerLayer::on_refusal) of a layer around it makes, else an empty
+//! one. To answer otherwise without a layer, take a `Result`:
 //!
 //! ```
 //! use axum::response::{IntoResponse, Response};

@@ -49,7 +49,8 @@
 //! | 503 | no verdict, because the keys are not to be had | `Retry-After` |
 //! | 500 | a route demands claims, and no layer verified any | |
 //!
-//! The body is empty; [`on_refusal`](BearerLayer::on_refusal) changes that. A gRPC call, told by
+//! The body is empty; [`on_refusal`](BearerLayer::on_refusal) changes that, for what the guards and
+//! extractors within refuse, too. A gRPC call, told by
 //! its content type, is answered as gRPC wants it: status 200 and `grpc-status` 16, 7, 14 or 13,
 //! so that a tonic client sees `Unauthenticated`, `PermissionDenied`, `Unavailable` or `Internal`.
 //!
@@ -87,18 +88,19 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use crate::bearer::Rejection;
 use crate::bearer::admission::grpc_type;
 
-/// How refusals are answered over plain HTTP.
+/// How refusals are answered over plain HTTP, if not by an empty body.
 type Refuse<B> = Arc<dyn Fn(Rejection) -> Response<B> + Send + Sync>;
 
 /// The response to a request with these headers.
 fn answer<B: Default>(
     rejection: Rejection,
     headers: &HeaderMap,
-    refuse: &Refuse<B>,
+    refuse: Option<&Refuse<B>>,
 ) -> Response<B> {
-    match grpc_type(headers) {
-        None => refuse(rejection),
-        Some(content_type) => {
+    match (grpc_type(headers), refuse) {
+        (None, None) => rejection.into_response(),
+        (None, Some(refuse)) => dressed(rejection, refuse),
+        (Some(content_type), _) => {
             let mut response = rejection.into_grpc();
             let content_type = HeaderValue::from_static(content_type);
             response
@@ -107,4 +109,29 @@ fn answer<B: Default>(
             response
         }
     }
+}
+
+/// The response that the application wants; no layer further out is to change it again.
+fn dressed<B>(rejection: Rejection, refuse: &Refuse<B>) -> Response<B> {
+    let mut response = refuse(rejection);
+    response.extensions_mut().remove::<Rejection>();
+    response
+}
+
+/// Dresses a refusal that came from within, keeping the headers that others have put there.
+fn dress<B>(response: &mut Response<B>, refuse: &Refuse<B>) {
+    let Some(rejection) = response.extensions_mut().remove() else {
+        return;
+    };
+    let (head, body) = dressed(rejection, refuse).into_parts();
+    *response.status_mut() = head.status;
+    *response.body_mut() = body;
+    let headers = response.headers_mut();
+    // That of the empty body.
+    headers.remove(header::CONTENT_LENGTH);
+    for name in head.headers.keys() {
+        headers.remove(name);
+    }
+    headers.extend(head.headers);
+    response.extensions_mut().extend(head.extensions);
 }

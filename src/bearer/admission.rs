@@ -16,6 +16,9 @@ use crate::fault;
 use crate::jwt::{Claims, Issuers, Profile, Verifier};
 use crate::provider::AuthzProvider;
 
+/// Where the log says that this comes from.
+const TARGET: &str = "midil_auth::bearer";
+
 /// A verdict that takes time.
 pub(crate) type Verdict<C> = Pin<Box<dyn Future<Output = Result<C, AuthError>> + Send>>;
 
@@ -163,6 +166,7 @@ pub(crate) fn refuse_unread(error: BearerError) -> Rejection {
 /// The application's own words may be in the error, so it is bounded here.
 fn log(rejection: &Rejection, error: &dyn std::error::Error) {
     tracing::info!(
+        target: TARGET,
         status = rejection.status().as_u16(),
         reason = rejection.reason(),
         error = %fault::printable(&error.to_string()),
@@ -174,6 +178,7 @@ fn log(rejection: &Rejection, error: &dyn std::error::Error) {
 /// is put together, which must not let anybody in.
 fn misconfigured(wanted: &'static str) -> Rejection {
     tracing::error!(
+        target: TARGET,
         wanted,
         "no claims to go by: put a `BearerLayer` around this route, of a verifier of that kind"
     );

@@ -144,10 +144,14 @@ impl Rejection {
         self.0.error
     }
 
-    /// An empty response of any body type.
+    /// An empty response of any body type. The rejection is in its extensions, so that a layer
+    /// further out can make more of it.
     #[must_use]
     pub fn into_response<B: Default>(self) -> http::Response<B> {
-        self.answer(B::default())
+        let rejection = self.clone();
+        let mut response = self.answer(B::default());
+        response.extensions_mut().insert(rejection);
+        response
     }
 
     /// A response with a JSON body that says the same as the challenge, a problem of RFC 9457.

@@ -28,12 +28,12 @@ pub struct BearerLayer<V = Verifier, B = String> {
     optional: bool,
     query: bool,
     except: Option<Except>,
-    pub(super) refuse: Refuse<B>,
+    pub(super) refuse: Option<Refuse<B>>,
 }
 
 type Except = Arc<dyn Fn(&Method, &Uri) -> bool + Send + Sync>;
 
-impl<V: TokenVerifier, B: Default + 'static> BearerLayer<V, B> {
+impl<V: TokenVerifier, B: Default> BearerLayer<V, B> {
     /// Only requests with a token that `verifier` accepts.
     #[must_use]
     pub fn new(verifier: V) -> Self {
@@ -42,7 +42,7 @@ impl<V: TokenVerifier, B: Default + 'static> BearerLayer<V, B> {
             optional: false,
             query: false,
             except: None,
-            refuse: Arc::new(Rejection::into_response),
+            refuse: None,
         }
     }
 }
@@ -84,8 +84,8 @@ impl<V, B> BearerLayer<V, B> {
     }
 
     /// How refusals are answered; [`Rejection::into_problem`] is one way, for bodies that can be
-    /// made of a `String`, as axum's. gRPC calls are always answered by
-    /// [`Rejection::into_grpc`].
+    /// made of a `String`, as axum's. This holds for what guards, extractors and handlers behind
+    /// the layer refuse, too, where their response is nothing but a [`Rejection`]. gRPC calls are always answered by [`Rejection::into_grpc`].
     ///
     /// Defaults to [`Rejection::into_response`], an empty body.
     ///
@@ -111,7 +111,7 @@ impl<V, B> BearerLayer<V, B> {
         mut self,
         refuse: impl Fn(Rejection) -> Response<B> + Send + Sync + 'static,
     ) -> Self {
-        self.refuse = Arc::new(refuse);
+        self.refuse = Some(Arc::new(refuse));
         self
     }
 }
@@ -134,7 +134,7 @@ impl<V: Clone, B> Clone for BearerLayer<V, B> {
             optional: self.optional,
             query: self.query,
             except: self.except.clone(),
-            refuse: Arc::clone(&self.refuse),
+            refuse: self.refuse.clone(),
         }
     }
 }
@@ -201,7 +201,7 @@ where
             Finding::Anonymous => refuse_unread(BearerError::Missing),
             Finding::Refused(rejection) => rejection,
         };
-        let response = answer(rejection, request.headers(), &layer.refuse);
+        let response = answer(rejection, request.headers(), layer.refuse.as_ref());
         BearerFuture::decided(Answer::refused(response))
     }
 }
@@ -230,6 +230,7 @@ where
     Answer::Passed {
         future: service.call(request),
         private,
+        refuse: layer.refuse.clone(),
     }
 }
 

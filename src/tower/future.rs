@@ -10,19 +10,20 @@ use http::{HeaderValue, Request, Response, header};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::answer;
 use super::bearer::{BearerLayer, pass};
+use super::{Refuse, answer, dress};
 use crate::bearer::admission::{TokenVerifier, Verdict, refuse};
 
 pin_project! {
     /// What became of a request: the response of the service it was let in to, or a refusal. With
-    /// `private` no shared cache may keep the response.
+    /// `private` no shared cache may keep the response; `refuse` dresses refusals from within.
     #[project = AnswerProj]
     pub(super) enum Answer<F, B> {
         Passed {
             #[pin]
             future: F,
             private: bool,
+            refuse: Option<Refuse<B>>,
         },
         Refused { response: Option<Response<B>> },
     }
@@ -33,6 +34,7 @@ impl<F, B> Answer<F, B> {
         Self::Passed {
             future,
             private: false,
+            refuse: None,
         }
     }
 
@@ -51,8 +53,15 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            AnswerProj::Passed { future, private } => {
+            AnswerProj::Passed {
+                future,
+                private,
+                refuse,
+            } => {
                 let mut response = ready!(future.poll(context))?;
+                if let Some(refuse) = refuse {
+                    dress(&mut response, refuse);
+                }
                 if *private {
                     keep_private(&mut response);
                 }
@@ -178,7 +187,7 @@ where
                         Err(error) => Answer::refused(answer(
                             refuse(&error),
                             held.request.headers(),
-                            &held.layer.refuse,
+                            held.layer.refuse.as_ref(),
                         )),
                     };
                     state.set(State::Decided { answer });

@@ -33,14 +33,14 @@ use crate::jwt::{Claims, Refusal, VerifyError};
 /// }
 /// ```
 #[must_use]
-pub fn require_scope<B: Default + 'static>(scope: impl Into<String>) -> RequireLayer<B> {
+pub fn require_scope<B: Default>(scope: impl Into<String>) -> RequireLayer<B> {
     require_any_scope([scope])
 }
 
 /// Lets in only callers to whom one of these scopes was granted; 403 for the others. For all of
 /// several, add a layer for each.
 #[must_use]
-pub fn require_any_scope<B: Default + 'static, S: Into<String>>(
+pub fn require_any_scope<B: Default, S: Into<String>>(
     scopes: impl IntoIterator<Item = S>,
 ) -> RequireLayer<B> {
     let scopes: Vec<String> = scopes.into_iter().map(Into::into).collect();
@@ -49,14 +49,14 @@ pub fn require_any_scope<B: Default + 'static, S: Into<String>>(
 
 /// Lets in only callers in this group; 403 for the others.
 #[must_use]
-pub fn require_group<B: Default + 'static>(group: impl Into<String>) -> RequireLayer<B> {
+pub fn require_group<B: Default>(group: impl Into<String>) -> RequireLayer<B> {
     require_any_group([group])
 }
 
 /// Lets in only callers in one of these groups; 403 for the others. For all of several, add a
 /// layer for each.
 #[must_use]
-pub fn require_any_group<B: Default + 'static, S: Into<String>>(
+pub fn require_any_group<B: Default, S: Into<String>>(
     groups: impl IntoIterator<Item = S>,
 ) -> RequireLayer<B> {
     let groups: Vec<String> = groups.into_iter().map(Into::into).collect();
@@ -75,7 +75,7 @@ pub fn require_any_group<B: Default + 'static, S: Into<String>>(
 /// });
 /// ```
 #[must_use]
-pub fn require<B: Default + 'static>(
+pub fn require<B: Default>(
     check: impl Fn(&Claims) -> Result<(), Refusal> + Send + Sync + 'static,
 ) -> RequireLayer<B> {
     RequireLayer::new(move |claims| check(claims).map_err(VerifyError::Refused))
@@ -89,28 +89,31 @@ pub fn require<B: Default + 'static>(
 /// why.
 pub struct RequireLayer<B = String> {
     check: Arc<Check>,
-    refuse: Refuse<B>,
+    refuse: Option<Refuse<B>>,
 }
 
 type Check = dyn Fn(&Claims) -> Result<(), VerifyError> + Send + Sync;
 
-impl<B: Default + 'static> RequireLayer<B> {
+impl<B: Default> RequireLayer<B> {
     fn new(check: impl Fn(&Claims) -> Result<(), VerifyError> + Send + Sync + 'static) -> Self {
         Self {
             check: Arc::new(check),
-            refuse: Arc::new(Rejection::into_response),
+            refuse: None,
         }
     }
 }
 
 impl<B> RequireLayer<B> {
-    /// As [`BearerLayer::on_refusal`](super::BearerLayer::on_refusal).
+    /// How the refusals of this route are answered, as
+    /// [`BearerLayer::on_refusal`](super::BearerLayer::on_refusal).
+    ///
+    /// Defaults to the way of the layer around it.
     #[must_use]
     pub fn on_refusal(
         mut self,
         refuse: impl Fn(Rejection) -> Response<B> + Send + Sync + 'static,
     ) -> Self {
-        self.refuse = Arc::new(refuse);
+        self.refuse = Some(Arc::new(refuse));
         self
     }
 
@@ -135,7 +138,7 @@ impl<B> Clone for RequireLayer<B> {
     fn clone(&self) -> Self {
         Self {
             check: Arc::clone(&self.check),
-            refuse: Arc::clone(&self.refuse),
+            refuse: self.refuse.clone(),
         }
     }
 }
@@ -168,9 +171,11 @@ where
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let answer = match self.layer.judge(request.extensions()) {
             Ok(()) => Answer::passed(self.inner.call(request)),
-            Err(rejection) => {
-                Answer::refused(answer(rejection, request.headers(), &self.layer.refuse))
-            }
+            Err(rejection) => Answer::refused(answer(
+                rejection,
+                request.headers(),
+                self.layer.refuse.as_ref(),
+            )),
         };
         RequireFuture { answer }
     }

@@ -325,12 +325,21 @@ async fn refusals_may_be_problems_or_whatever_else_one_likes() {
     let issuer = TestIssuer::start().await.expect("started");
     let auth = Auth::start().await.expect("started");
     let verifier = verifier(&auth, &issuer).await;
+    let sorry = require_scope("x").on_refusal(|rejection| {
+        let body = axum::body::Body::from(format!("sorry: {}", rejection.reason()));
+        rejection.into_response::<()>().map(|()| body)
+    });
     let problems = Router::new()
+        .route("/", route(|| async { "hello" }).layer(require_scope("x")))
         .route(
-            "/",
-            route(|| async { "hello" })
-                .layer(require_scope("x").on_refusal(Rejection::into_problem)),
+            "/handler",
+            route(async |claims: midil_auth::Claims| {
+                let refused = claims.require_group("x").map_err(Rejection::from);
+                // Somebody in between, such as CORS, has a word to say, too.
+                ([("x-kept", "yes"), ("content-type", "text/plain")], refused)
+            }),
         )
+        .route("/sorry", route(|| async { "hello" }).layer(sorry))
         .layer(BearerLayer::new(verifier.clone()).on_refusal(Rejection::into_problem));
     let address = serve(problems).await;
     let good = token(&issuer, json!({}));
@@ -360,6 +369,20 @@ async fn refusals_may_be_problems_or_whatever_else_one_likes() {
         );
         assert!(answer.header("www-authenticate").is_some());
     }
+    let answer = get(&address, "/handler", &good).await;
+    assert_eq!(
+        answer.body,
+        r#"{"title":"Forbidden","status":403,"error":"insufficient_scope"}"#
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(answer.header("content-length"), Some("63"));
+    assert_eq!(answer.header("x-kept"), Some("yes"));
+    // Who says something else is not corrected.
+    assert_eq!(get(&address, "/sorry", &good).await.body, "sorry: scope");
+
     auth.shutdown().await;
     let answer = get(&address, "/", &good).await;
     assert_eq!(

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, Uri, header};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -20,7 +20,8 @@ use crate::jwt::Verifier;
 /// [`AuthzProvider`](crate::AuthzProvider) in an [`Arc`]; `B` is the body of responses. What the
 /// verifier finds is in the extensions of every request that is let in: as
 /// [`Claims`](crate::Claims) always, and also as `Claims<P, C>` where the verifier is of another
-/// kind of token or reads claims into a type of the application's own.
+/// kind of token or reads claims into a type of the application's own. The header is marked
+/// sensitive, so that `Debug` of the request does not show the token.
 ///
 /// See the [module](super) for an example and the answers.
 pub struct BearerLayer<V = Verifier, B = String> {
@@ -217,9 +218,12 @@ where
     S: Service<Request<Q>>,
     V: TokenVerifier,
 {
-    let private = layer.query
-        && claims.is_some()
-        && !request.headers().contains_key(http::header::AUTHORIZATION);
+    let private =
+        layer.query && claims.is_some() && !request.headers().contains_key(header::AUTHORIZATION);
+    // Whoever prints the request must not print the token.
+    if let Some(value) = request.headers_mut().get_mut(header::AUTHORIZATION) {
+        value.set_sensitive(true);
+    }
     let extensions = request.extensions_mut();
     match claims {
         Some(claims) => leave(extensions, &layer.verifier, claims),

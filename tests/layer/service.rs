@@ -5,8 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::routing::get as route;
 use http::{Request, Response};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use midil_auth::bearer::Rejection;
 use midil_auth::jwks::Algorithm;
 use midil_auth::testing::{Endpoint, Fault, MockAuthz, SigningKey, TestIssuer};
 use midil_auth::tower::{BearerLayer, require_scope};
@@ -150,6 +156,59 @@ async fn grpc_calls_are_answered_as_grpc() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_prints_a_request_that_was_let_in_does_not_print_the_token() {
+    let issuer = TestIssuer::start().await.expect("started");
+    let auth = Auth::start().await.expect("started");
+    let app = Router::new()
+        .route(
+            "/",
+            route(async |headers: http::HeaderMap| format!("{headers:?}")),
+        )
+        .layer(
+            BearerLayer::new(verifier(&auth, &issuer).await)
+                .except(|method, _| method == http::Method::OPTIONS)
+                .optional(),
+        );
+    let address = serve(app).await;
+    let good = token(&issuer, json!({}));
+    let printed = get(&address, "/", &good).await.body;
+    assert!(printed.contains("authorization") && !printed.contains(&good));
+    let basic: &[u8] = b"authorization: Basic YTpi";
+    let printed = send(&address, "/", &[basic], "").await.body;
+    assert!(printed.contains("authorization") && !printed.contains("YTpi"));
+}
+
+#[tokio::test]
+async fn hyper_alone_will_do() {
+    let issuer = TestIssuer::start().await.expect("started");
+    let auth = Auth::start().await.expect("started");
+    let service = ServiceBuilder::new()
+        .layer(BearerLayer::new(verifier(&auth, &issuer).await).on_refusal(Rejection::into_problem))
+        .service_fn(async |request: Request<hyper::body::Incoming>| {
+            let claims = request.extensions().get::<Claims>();
+            let name = claims.and_then(Claims::subject).unwrap_or_default();
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(name.to_owned())))
+        });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = TowerToHyperService::new(service.clone());
+            let io = TokioIo::new(stream);
+            tokio::spawn(http1::Builder::new().serve_connection(io, service));
+        }
+    });
+    let answer = get(&address, "/", &token(&issuer, json!({}))).await;
+    assert_eq!((answer.status, &*answer.body), (200, "ada"));
+    let answer = send(&address, "/", &[], "").await;
+    assert_eq!(
+        (answer.status, answer.header("www-authenticate")),
+        (401, Some("Bearer"))
+    );
+    assert_eq!(answer.body, "{\"title\":\"Unauthorized\",\"status\":401}");
 }
 
 /// Panics when it is called without having been asked whether it is ready.

@@ -11,6 +11,7 @@ mod middleware;
 mod service;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
@@ -123,6 +124,15 @@ async fn no_token() -> (TestIssuer, Auth, TokenHandle) {
 fn bearer(token: &TokenHandle) -> Option<String> {
     let value = token.authorization().expect("a token");
     Some(value.to_str().expect("text").to_owned())
+}
+
+/// Waits until another token than this is in service, which must not take until the next refresh.
+async fn other_than(token: &TokenHandle, first: &Option<String>) {
+    let mut changes = token.changes();
+    if bearer(token) == *first {
+        let next = tokio::time::timeout(Duration::from_secs(10), changes.next());
+        next.await.expect("soon").expect("another token");
+    }
 }
 
 /// Refuses the token that is current now.

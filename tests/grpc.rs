@@ -8,6 +8,8 @@
 #[path = "../examples/tonic_service/orders.rs"]
 mod orders;
 
+use std::time::Duration;
+
 use http::Uri;
 use midil_auth::bearer::Origins;
 use midil_auth::oauth2::ClientCredentials;
@@ -239,7 +241,9 @@ async fn a_client_with_the_layer_brings_its_token_and_the_next_one_when_that_is_
     let first = token.current().expect("a token");
     assert_eq!(code(&client.cancel("order 7").await), Code::Unauthenticated);
     if token.current().expect("a token").is_same_token(&first) {
-        changes.next().await.expect("another token");
+        // Long before the next refresh.
+        let next = tokio::time::timeout(Duration::from_secs(10), changes.next());
+        next.await.expect("soon").expect("another token");
     }
     let answer = client.cancel("order 7").await.expect("let in");
     assert_eq!(answer.into_inner(), "till");

@@ -1,7 +1,7 @@
 //! A tonic service that lets in only callers with a valid token, and a client that brings one.
 //!
 //! ```text
-//! cargo run --example tonic_service --features testing,tower
+//! cargo run --example tonic_service
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]

@@ -1,10 +1,20 @@
 //! Bearer tokens over HTTP (RFC 6750): reading `Authorization`, answering with a challenge. No
 //! framework types; any server that uses the `http` crate can call this.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+#[cfg(feature = "tower")]
+pub(crate) mod admission;
+#[cfg(any(feature = "reqwest-middleware", feature = "tower"))]
+pub(crate) mod attach;
+mod origins;
+mod rejection;
 
-use crate::error::AuthError;
-use crate::jwt::VerifyError;
+use std::borrow::Cow;
+
+use http::{HeaderMap, Uri, header};
+use url::form_urlencoded;
+
+pub use origins::Origins;
+pub use rejection::Rejection;
 
 /// Why a request carries no bearer token that could be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,9 +26,21 @@ pub enum BearerError {
     /// No `Authorization` header, or one of another scheme.
     #[error("no bearer token")]
     Missing,
-    /// More than one `Authorization` header.
-    #[error("more than one Authorization header")]
+    /// More than one `Authorization` header, or a token in more than one place (RFC 6750 §2).
+    #[error("more than one Authorization header or token")]
     Repeated,
+}
+
+impl BearerError {
+    /// A stable label for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed_header",
+            Self::Missing => "missing",
+            Self::Repeated => "repeated",
+        }
+    }
 }
 
 /// The token of the one `Authorization: Bearer` header (RFC 6750 §2.1). The scheme may be in any
@@ -52,140 +74,66 @@ pub fn token(headers: &HeaderMap) -> Result<&str, BearerError> {
     }
     let text = std::str::from_utf8(rest).map_err(|_| BearerError::Malformed)?;
     let token = text.trim_matches(' ');
-    if token.is_empty() || !is_token(token) {
+    if !is_token(token.as_bytes()) {
+        return Err(BearerError::Malformed);
+    }
+    Ok(token)
+}
+
+/// The token of the one query parameter `access_token` (RFC 6750 §2.3), for the rare client that
+/// cannot set a header, such as an `EventSource` or a link to a download.
+///
+/// Avoid it: URLs end up in logs, histories and `Referer`, which is why nothing in this crate
+/// looks at the query unless told to. The response should say `Cache-Control: private`.
+///
+/// # Errors
+///
+/// [`BearerError`], of which [`Rejection`] makes the response.
+///
+/// ```
+/// use midil_auth::bearer::query_token;
+///
+/// let uri = "/export?format=csv&access_token=abc.def.ghi".parse()?;
+/// assert_eq!(query_token(&uri)?, "abc.def.ghi");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn query_token(uri: &Uri) -> Result<Cow<'_, str>, BearerError> {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let mut values = form_urlencoded::parse(query)
+        .filter(|(name, _)| name == "access_token")
+        .map(|(_, value)| value);
+    let token = values.next().ok_or(BearerError::Missing)?;
+    if values.next().is_some() {
+        return Err(BearerError::Repeated);
+    }
+    if !is_token(token.as_bytes()) {
         return Err(BearerError::Malformed);
     }
     Ok(token)
 }
 
 /// `b64token` of RFC 6750 §2.1.
-fn is_token(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    !body.is_empty() && body.bytes().all(allowed)
-}
-
-/// The response to a request that is not let in: a status and two headers.
-///
-/// ```
-/// use midil_auth::bearer::{BearerError, Rejection};
-/// use midil_auth::jwt::VerifyError;
-///
-/// let rejection = Rejection::from(&VerifyError::Expired);
-/// assert_eq!(rejection.status(), 401);
-/// assert_eq!(
-///     rejection.headers()["www-authenticate"],
-///     "Bearer error=\"invalid_token\", error_description=\"the token has expired\"",
-/// );
-/// // No credentials at all: a bare challenge (RFC 6750 §3.1).
-/// assert_eq!(Rejection::from(BearerError::Missing).headers()["www-authenticate"], "Bearer");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    status: StatusCode,
-    headers: HeaderMap,
-}
-
-impl Rejection {
-    fn new(status: StatusCode, challenge: &str) -> Self {
-        let mut headers = HeaderMap::new();
-        if let Ok(value) = HeaderValue::from_str(challenge) {
-            headers.insert(header::WWW_AUTHENTICATE, value);
-        }
-        Self { status, headers }
-    }
-
-    /// Names the scopes that are demanded, where they fit into a challenge (RFC 6750 §3).
-    fn insufficient(scopes: &str) -> Self {
-        let fits = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
-        let challenge = if !scopes.is_empty() && scopes.bytes().all(fits) {
-            format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"")
-        } else {
-            "Bearer error=\"insufficient_scope\"".to_owned()
-        };
-        Self::new(StatusCode::FORBIDDEN, &challenge)
-    }
-
-    fn unavailable(retry_after: u64) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            headers,
-        }
-    }
-
-    /// 400, 401, 403 or 503.
-    #[must_use]
-    pub const fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// `WWW-Authenticate`, or `Retry-After` for a 503.
-    #[must_use]
-    pub const fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
-
-    /// An empty response of any body type.
-    #[must_use]
-    pub fn into_response<B: Default>(self) -> http::Response<B> {
-        let mut response = http::Response::new(B::default());
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        response
-    }
-}
-
-impl From<BearerError> for Rejection {
-    fn from(error: BearerError) -> Self {
-        match error {
-            BearerError::Missing => Self::new(StatusCode::UNAUTHORIZED, "Bearer"),
-            BearerError::Malformed | BearerError::Repeated => {
-                Self::new(StatusCode::BAD_REQUEST, "Bearer error=\"invalid_request\"")
-            }
-        }
-    }
-}
-
-impl From<&VerifyError> for Rejection {
-    fn from(error: &VerifyError) -> Self {
-        match error.status() {
-            StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(match error {
-                VerifyError::KeysUnavailable { retry_after, .. } => retry_after.as_secs().max(1),
-                _ => 1,
-            }),
-            StatusCode::FORBIDDEN => Self::insufficient(match error {
-                VerifyError::Scope(demanded) => demanded,
-                _ => "",
-            }),
-            // Only expiry is told apart: a client can act on it, and a forger learns nothing.
-            _ if matches!(error, VerifyError::Expired) => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "Bearer error=\"invalid_token\", error_description=\"the token has expired\"",
-            ),
-            _ => Self::new(StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
-        }
-    }
-}
-
-impl From<&AuthError> for Rejection {
-    fn from(error: &AuthError) -> Self {
-        match error {
-            AuthError::Authorization(error)
-            | AuthError::TokenValidation(error)
-            | AuthError::Unavailable(error) => Self::from(error),
-            AuthError::TokenExpired => Self::from(&VerifyError::Expired),
-            // Ours to mend, not the caller's.
-            AuthError::Authentication(_) | AuthError::Configuration(_) => Self::unavailable(1),
-        }
-    }
+fn is_token(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
+    let body = text.get(..text.len() - padding).unwrap_or_default();
+    // Every byte of every request's token comes by here, so there is no branch: that lets the
+    // compiler take many at a time.
+    let allowed = |byte: u8| {
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let digit_or_mark = byte.wrapping_sub(b'-') <= b'9' - b'-'; // -./ stand before the digits
+        letter | digit_or_mark | (byte == b'_') | (byte == b'~') | (byte == b'+')
+    };
+    !body.is_empty() && body.iter().fold(true, |all, &byte| all & allowed(byte))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use http::{HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::jwt::VerifyError;
 
     fn read(values: &[&[u8]]) -> Result<String, BearerError> {
         let mut headers = HeaderMap::new();
@@ -196,6 +144,17 @@ mod tests {
             );
         }
         token(&headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn the_characters_of_a_token_are_those_of_the_rfc() {
+        for byte in 0..=255_u8 {
+            let listed = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+            assert_eq!(is_token(&[byte]), listed, "{byte:#x}");
+            assert_eq!(is_token(&[b'a', byte, b'a']), listed, "{byte:#x}");
+            assert_eq!(is_token(&[b'a', byte]), listed || byte == b'=', "{byte:#x}");
+        }
+        assert!(!is_token(b""));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod jws;
 mod key_source;
 pub(crate) mod policy;
 pub(crate) mod profile;
+mod require;
 mod rules;
 mod verifier;
 

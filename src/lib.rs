@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod auth;
+#[cfg(feature = "axum")]
+pub mod axum;
 pub mod bearer;
 mod clock;
 pub mod cognito;
@@ -21,12 +23,16 @@ pub mod metrics;
 pub mod oauth2;
 mod provider;
 mod refresh;
+#[cfg(feature = "reqwest-middleware")]
+pub mod reqwest_middleware;
 mod secret;
 mod snapshot;
 pub mod store;
 mod supervisor;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod transport;
 
 pub use auth::{Auth, AuthBuilder, Health, KeysStatus};

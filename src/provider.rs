@@ -32,6 +32,14 @@ pub trait AuthnProvider: fmt::Debug + Send + Sync + 'static {
     /// A valid access token.
     fn token(&self) -> ProviderFuture<'_, Arc<AccessToken>>;
 
+    /// Another access token than `rejected`, which a resource server answered with 401.
+    ///
+    /// Defaults to what [`token`](Self::token) has. Whoever replays a request compares the two.
+    fn renew<'a>(&'a self, rejected: &'a AccessToken) -> ProviderFuture<'a, Arc<AccessToken>> {
+        let _ = rejected;
+        self.token()
+    }
+
     /// The headers of an authenticated JSON request.
     fn headers(&self) -> ProviderFuture<'_, AuthHeaders> {
         Box::pin(async { Ok(AuthHeaders::new(&*self.token().await?)) })
@@ -67,6 +75,16 @@ pub trait AuthnProvider: fmt::Debug + Send + Sync + 'static {
 pub trait AuthzProvider: fmt::Debug + Send + Sync + 'static {
     /// The claims of `token`, if it is to be accepted.
     fn verify<'a>(&'a self, token: &'a str) -> ProviderFuture<'a, Claims>;
+
+    /// What [`verify`](Self::verify) says, where it need not wait for that; servers ask this
+    /// first, because it costs them no boxed future.
+    ///
+    /// Defaults to `None`, so that a wrapper that has rules of its own in `verify` is never
+    /// passed by.
+    fn verify_now(&self, token: &str) -> Option<Result<Claims, AuthError>> {
+        let _ = token;
+        None
+    }
 }
 
 impl AuthnProvider for TokenHandle {
@@ -78,16 +96,44 @@ impl AuthnProvider for TokenHandle {
             }
         })
     }
+
+    fn renew<'a>(&'a self, rejected: &'a AccessToken) -> ProviderFuture<'a, Arc<AccessToken>> {
+        Box::pin(async { Ok(Self::renew(self, rejected).await?) })
+    }
+}
+
+impl<A: AuthnProvider + ?Sized> AuthnProvider for Arc<A> {
+    fn token(&self) -> ProviderFuture<'_, Arc<AccessToken>> {
+        (**self).token()
+    }
+
+    fn renew<'a>(&'a self, rejected: &'a AccessToken) -> ProviderFuture<'a, Arc<AccessToken>> {
+        (**self).renew(rejected)
+    }
+
+    fn headers(&self) -> ProviderFuture<'_, AuthHeaders> {
+        (**self).headers()
+    }
 }
 
 impl<P: Profile, C: Send + Sync + 'static> AuthzProvider for Verifier<P, C> {
     fn verify<'a>(&'a self, token: &'a str) -> ProviderFuture<'a, Claims> {
         Box::pin(async move { Ok(Self::verify(self, token).await?.erase()) })
     }
+
+    fn verify_now(&self, token: &str) -> Option<Result<Claims, AuthError>> {
+        let verdict = Self::verify_now(self, token)?;
+        Some(verdict.map(|claims| claims.erase()).map_err(Into::into))
+    }
 }
 
 impl<P: Profile, C: Send + Sync + 'static> AuthzProvider for Issuers<P, C> {
     fn verify<'a>(&'a self, token: &'a str) -> ProviderFuture<'a, Claims> {
         Box::pin(async move { Ok(Self::verify(self, token).await?.erase()) })
+    }
+
+    fn verify_now(&self, token: &str) -> Option<Result<Claims, AuthError>> {
+        let verdict = Self::verify_now(self, token)?;
+        Some(verdict.map(|claims| claims.erase()).map_err(Into::into))
     }
 }

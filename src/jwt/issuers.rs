@@ -112,6 +112,24 @@ impl<P: Profile, C: Send + Sync + 'static> Issuers<P, C> {
         self.choose(token)?.verify(token).await
     }
 
+    /// What [`verify`](Self::verify) says, where it need not wait for that; `None` where it has to.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    #[must_use]
+    pub fn verify_now(&self, token: &str) -> Option<Result<Claims<P, C>, VerifyError>> {
+        match self.choose(token) {
+            Ok(verifier) => verifier.verify_now(token),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The verifier of the issuer that the token says it is of.
     fn choose(&self, token: &str) -> Result<Verifier<P, C>, VerifyError> {
         let known = self.0.load();

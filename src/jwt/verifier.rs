@@ -78,6 +78,11 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
         self.0.rules.policy.issuers.iter().map(String::as_str)
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The largest token it looks at, in bytes.
     pub(super) fn max_token(&self) -> usize {
         self.0.rules.jws.max_bytes
@@ -155,6 +160,34 @@ impl<P: Profile, C: Send + Sync + 'static> Verifier<P, C> {
     pub async fn verify(&self, token: &str) -> Result<Claims<P, C>, VerifyError> {
         let attempt = || self.attempt(token, Presented::Bearer);
         self.counted(self.patiently(attempt).await)
+    }
+
+    /// What [`verify`](Self::verify) says, where it need not wait for that; `None` where it has to.
+    ///
+    /// ```
+    /// use midil_auth::jwt::{Claims, Verifier, VerifyError};
+    ///
+    /// async fn who(verifier: &Verifier, token: &str) -> Result<Claims, VerifyError> {
+    ///     match verifier.verify_now(token) {
+    ///         Some(verdict) => verdict,
+    ///         None => verifier.verify(token).await,
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    #[must_use]
+    pub fn verify_now(&self, token: &str) -> Option<Result<Claims<P, C>, VerifyError>> {
+        let verdict = match (self.attempt(token, Presented::Bearer), &self.0.keys) {
+            (Ok(claims), _) => Ok(claims),
+            (Err(verdict), Keys::Fixed(..)) => Err(verdict.decide()),
+            (Err(Undecided::Refused(VerifyError::KeysUnavailable { .. })), _) => return None,
+            (Err(Undecided::Refused(error)), Keys::Fresh(handle)) => Err(refused(handle, error)),
+            (Err(Undecided::UnknownKey(_) | Undecided::UnknownSigner), _) => return None,
+        };
+        Some(self.counted(verdict))
     }
 
     /// As [`try_verify_bound`](Self::try_verify_bound), giving an unknown key a moment to appear.

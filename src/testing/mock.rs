@@ -85,17 +85,23 @@ impl MockAuthz {
             claims: self::claims(&claims),
         }
     }
+
+    fn verdict(&self, token: &str) -> Result<Claims, AuthError> {
+        if token == self.token {
+            Ok(self.claims.clone())
+        } else {
+            Err(AuthError::TokenValidation(VerifyError::Signature))
+        }
+    }
 }
 
 impl AuthzProvider for MockAuthz {
     fn verify<'a>(&'a self, token: &'a str) -> ProviderFuture<'a, Claims> {
-        Box::pin(async move {
-            if token == self.token {
-                Ok(self.claims.clone())
-            } else {
-                Err(AuthError::TokenValidation(VerifyError::Signature))
-            }
-        })
+        Box::pin(async move { self.verdict(token) })
+    }
+
+    fn verify_now(&self, token: &str) -> Option<Result<Claims, AuthError>> {
+        Some(self.verdict(token))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::AuthError;
 use crate::event::{Announcer, Events};
 use crate::fault::ConfigError;
 use crate::jwt::{Profile, Verifier, VerifierBuilder};
+use crate::meter;
 use crate::oauth2::{Credential, MAX_CREDENTIALS, TokenHandle, TokenState, TokenStatus};
 use crate::refresh::address::Address;
 use crate::refresh::handle::Handle;
@@ -176,8 +177,7 @@ impl AuthBuilder {
             clock: self.clock,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         };
-        #[cfg(feature = "metrics")]
-        crate::metrics::describe();
+        meter::describe();
         let tree = Tree::start(runtime.clone()).await.ok_or_else(|| {
             ConfigError::new(
                 "runtime",
@@ -332,12 +332,6 @@ impl Auth {
             tokens,
             keys,
         }
-    }
-
-    /// Sets the gauges of [`metrics`](crate::metrics); to be called before they are read.
-    #[cfg(feature = "metrics")]
-    pub fn record_gauges(&self) {
-        crate::metrics::record(&self.health());
     }
 
     /// How many messages handles have sent to the actors; a hot path sends none.

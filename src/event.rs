@@ -343,7 +343,7 @@ impl Announcer {
     /// how many.
     pub(crate) fn announce(&self, actor: Actor, at: Wall, name: &Arc<str>, change: Change) {
         log(actor, name, &change);
-        meter::happened(actor, name, change.as_str());
+        meter::happened(actor.as_str(), name, change.as_str());
         if let Some(sender) = &*self.0.lock() {
             // No subscriber is not an error.
             let _ = sender.send(Event {

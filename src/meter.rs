@@ -2,40 +2,65 @@
 //! nothing is left of this.
 
 #[cfg(feature = "metrics")]
-pub(crate) use counted::{Verdicts, fetched, happened, issued};
+pub(crate) use counted::*;
 #[cfg(not(feature = "metrics"))]
-pub(crate) use ignored::{Verdicts, fetched, happened, issued};
+pub(crate) use ignored::*;
 
 #[cfg(feature = "metrics")]
 mod counted {
     use std::sync::{Arc, OnceLock};
     use std::time::Duration;
 
-    use ::metrics::{Counter, counter, histogram};
-
-    use crate::event::Actor;
-    use crate::metrics::{
-        CACHE_LOOKUPS, EVENTS, FETCH_DURATION, FETCHES, TOKENS_ISSUED, VERIFICATIONS,
+    use metrics::{
+        Counter, Label, SharedString, Unit, counter, describe_counter, describe_gauge,
+        describe_histogram, histogram,
     };
 
+    pub(crate) const FAILURES: &str = "midil_auth.failures";
+    pub(crate) const KEYS_AGE: &str = "midil_auth.keys.age";
+    pub(crate) const TOKEN_AGE: &str = "midil_auth.token.age";
+    pub(crate) const TOKEN_REMAINING: &str = "midil_auth.token.remaining";
+
+    const CACHE_LOOKUPS: &str = "midil_auth.cache.lookups";
+    const EVENTS: &str = "midil_auth.events";
+    const FETCHES: &str = "midil_auth.fetches";
+    const FETCH_DURATION: &str = "midil_auth.fetch.duration";
+    const TOKENS_ISSUED: &str = "midil_auth.tokens.issued";
+    const VERIFICATIONS: &str = "midil_auth.verifications";
+
+    /// Tells the recorder what the metrics mean, where it shows that.
+    pub(crate) fn describe() {
+        let seconds = Unit::Seconds;
+        describe_counter!(CACHE_LOOKUPS, "Lookups in the cache of verified tokens");
+        describe_counter!(EVENTS, "What subscribers are told");
+        describe_counter!(FETCHES, "Fetches of access tokens and key sets");
+        describe_histogram!(FETCH_DURATION, seconds, "How long a fetch took");
+        describe_counter!(TOKENS_ISSUED, "Access tokens that an issuer gave out");
+        describe_counter!(VERIFICATIONS, "Verdicts on tokens");
+        describe_gauge!(FAILURES, "Failed fetches in a row");
+        describe_gauge!(KEYS_AGE, seconds, "Since the key set was confirmed");
+        describe_gauge!(TOKEN_AGE, seconds, "Since the token was asked for");
+        describe_gauge!(TOKEN_REMAINING, seconds, "How long the token may be used");
+    }
+
     pub(crate) fn fetched(
-        actor: Actor,
+        actor: &'static str,
         name: &Arc<str>,
         took: Duration,
         error: Option<&'static str>,
     ) {
         let labels = [
-            ("actor", actor.as_str().into()),
+            ("actor", actor.into()),
             ("name", Arc::clone(name).into()),
             ("error.type", error.unwrap_or_default().into()),
         ]
-        .map(|(key, value): (_, ::metrics::SharedString)| ::metrics::Label::new(key, value));
+        .map(|(key, value): (_, SharedString)| Label::new(key, value));
         counter!(FETCHES, labels.iter()).increment(1);
         histogram!(FETCH_DURATION, labels.iter()).record(took);
     }
 
-    pub(crate) fn happened(actor: Actor, name: &Arc<str>, event: &'static str) {
-        counter!(EVENTS, "actor" => actor.as_str(), "name" => Arc::clone(name), "event" => event)
+    pub(crate) fn happened(actor: &'static str, name: &Arc<str>, event: &'static str) {
+        counter!(EVENTS, "actor" => actor, "name" => Arc::clone(name), "event" => event)
             .increment(1);
     }
 
@@ -90,11 +115,17 @@ mod ignored {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use crate::event::Actor;
+    pub(crate) const fn describe() {}
 
-    pub(crate) const fn fetched(_: Actor, _: &Arc<str>, _: Duration, _: Option<&'static str>) {}
+    pub(crate) const fn fetched(
+        _: &'static str,
+        _: &Arc<str>,
+        _: Duration,
+        _: Option<&'static str>,
+    ) {
+    }
 
-    pub(crate) const fn happened(_: Actor, _: &Arc<str>, _: &'static str) {}
+    pub(crate) const fn happened(_: &'static str, _: &Arc<str>, _: &'static str) {}
 
     pub(crate) const fn issued(_: &Arc<str>) {}
 

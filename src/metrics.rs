@@ -36,52 +36,30 @@
 //! # }
 //! ```
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use ::metrics::gauge;
 
-use crate::auth::Health;
+use crate::auth::Auth;
 use crate::event::Actor;
+use crate::meter::{FAILURES, KEYS_AGE, TOKEN_AGE, TOKEN_REMAINING};
 
-pub(crate) const CACHE_LOOKUPS: &str = "midil_auth.cache.lookups";
-pub(crate) const EVENTS: &str = "midil_auth.events";
-pub(crate) const FETCHES: &str = "midil_auth.fetches";
-pub(crate) const FETCH_DURATION: &str = "midil_auth.fetch.duration";
-pub(crate) const TOKENS_ISSUED: &str = "midil_auth.tokens.issued";
-pub(crate) const VERIFICATIONS: &str = "midil_auth.verifications";
-
-const FAILURES: &str = "midil_auth.failures";
-const KEYS_AGE: &str = "midil_auth.keys.age";
-const TOKEN_AGE: &str = "midil_auth.token.age";
-const TOKEN_REMAINING: &str = "midil_auth.token.remaining";
-
-/// Tells the recorder what the metrics mean, where it shows that.
-pub(crate) fn describe() {
-    let seconds = Unit::Seconds;
-    describe_counter!(CACHE_LOOKUPS, "Lookups in the cache of verified tokens");
-    describe_counter!(EVENTS, "What subscribers are told");
-    describe_counter!(FETCHES, "Fetches of access tokens and key sets");
-    describe_histogram!(FETCH_DURATION, seconds, "How long a fetch took");
-    describe_counter!(TOKENS_ISSUED, "Access tokens that an issuer gave out");
-    describe_counter!(VERIFICATIONS, "Verdicts on tokens");
-    describe_gauge!(FAILURES, "Failed fetches in a row");
-    describe_gauge!(KEYS_AGE, seconds, "Since the key set was confirmed");
-    describe_gauge!(TOKEN_AGE, seconds, "Since the token was asked for");
-    describe_gauge!(TOKEN_REMAINING, seconds, "How long the token may be used");
-}
-
-pub(crate) fn record(health: &Health) {
-    for token in &health.tokens {
-        let left = token.usable_for.unwrap_or_default();
-        gauge!(TOKEN_REMAINING, "name" => token.name.clone()).set(left.as_secs_f64());
-        if let Some(age) = token.age {
-            gauge!(TOKEN_AGE, "name" => token.name.clone()).set(age.as_secs_f64());
+impl Auth {
+    /// Sets the gauges of [`metrics`](crate::metrics); to be called before they are read.
+    pub fn record_gauges(&self) {
+        let health = self.health();
+        for token in &health.tokens {
+            let left = token.usable_for.unwrap_or_default();
+            gauge!(TOKEN_REMAINING, "name" => token.name.clone()).set(left.as_secs_f64());
+            if let Some(age) = token.age {
+                gauge!(TOKEN_AGE, "name" => token.name.clone()).set(age.as_secs_f64());
+            }
+            failures(Actor::TokenManager, &token.name, token.failures);
         }
-        failures(Actor::TokenManager, &token.name, token.failures);
-    }
-    for keys in &health.keys {
-        if let Some(age) = keys.age {
-            gauge!(KEYS_AGE, "name" => keys.name.clone()).set(age.as_secs_f64());
+        for keys in &health.keys {
+            if let Some(age) = keys.age {
+                gauge!(KEYS_AGE, "name" => keys.name.clone()).set(age.as_secs_f64());
+            }
+            failures(Actor::Jwks, &keys.name, keys.failures);
         }
-        failures(Actor::Jwks, &keys.name, keys.failures);
     }
 }
 

@@ -329,7 +329,12 @@ impl<T: Resource> Desk<T> {
                 );
                 let begun = slot.fetch.as_ref().map_or(now, |fetch| fetch.begun);
                 let took = now.tick.since(begun.tick);
-                meter::fetched(T::ACTOR, &slot.entry.name, took, Some(error.as_str()));
+                meter::fetched(
+                    T::ACTOR.as_str(),
+                    &slot.entry.name,
+                    took,
+                    Some(error.as_str()),
+                );
                 self.report(id, now, &error);
             }
             // Whoever completes a fetch publishes or reports: it has the value or the error.

@@ -43,7 +43,7 @@ impl<T: Resource> Desk<T> {
         });
         let error = judged.as_ref().err().map(FetchError::as_str);
         let took = now.tick.since(fetch.begun.tick);
-        meter::fetched(T::ACTOR, &slot.entry.name, took, error);
+        meter::fetched(T::ACTOR.as_str(), &slot.entry.name, took, error);
         match judged {
             Ok(verdict) => {
                 let refresh_at = verdict.freshness.refresh_at;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use futures_util::future::join_all;
 use ractor::{Actor as _, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::AbortHandle;
 use tracing::Instrument;
@@ -189,14 +190,13 @@ impl Supervisor {
 
     async fn post_stop(
         &self,
-        myself: ActorRef<Restart>,
-        _root: &mut Root,
+        _myself: ActorRef<Restart>,
+        root: &mut Root,
     ) -> Result<(), ActorProcessingErr> {
-        // A supervisor that exits kills its children, which then cannot clean up.
-        myself
-            .get_cell()
-            .stop_children_and_wait(None, Some(GRACE))
-            .await;
+        // A supervisor that exits kills its children, which then cannot clean up. ractor's own way
+        // to wait for them is tasks, and it panics where the runtime ends first and cancels these.
+        let children = root.children.iter().filter_map(|child| child.cell.as_ref());
+        join_all(children.map(|child| child.stop_and_wait(None, Some(GRACE)))).await;
         Ok(())
     }
 }

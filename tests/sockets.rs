@@ -7,6 +7,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use midil_auth::oauth2::ClientCredentials;
@@ -96,4 +97,26 @@ fn no_socket_and_no_task_outlives_the_last_handle() {
             issuer.recover();
         }
     });
+}
+
+/// As it is where `main` returns without a word to anybody.
+#[test]
+fn a_runtime_that_ends_first_ends_without_a_panic() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        usual(panic);
+    }));
+    for _ in 0..300 {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            // No sockets, which the other test counts.
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async { drop(Auth::start().await.expect("started")) });
+        drop(runtime);
+    }
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
 }

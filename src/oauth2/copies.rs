@@ -17,7 +17,19 @@ pub(crate) const MAX_CREDENTIALS: usize = 64;
 
 /// Gone, and wiped, with the last handle of the credential.
 #[derive(Default)]
-pub(super) struct Copies(ThreadLocal<RefCell<Option<Copy>>>);
+pub(super) struct Copies(ThreadLocal<Apart<RefCell<Option<Copy>>>>);
+
+/// On cache lines of its own, since what lies next to it belongs to another thread. Two, because
+/// processors fetch them in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+pub(super) struct Apart<T>(pub(super) T);
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Apart<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
 
 struct Copy {
     /// Of the snapshot that it was made from.
@@ -33,7 +45,7 @@ impl Copies {
     ) -> Result<HeaderValue, Absent> {
         let now = handle.clock().coarse();
         let generation = handle.generation();
-        let own = self.0.get_or_default();
+        let Apart(own) = self.0.get_or_default();
         if let Some(copy) = &*own.borrow()
             && copy.generation == generation
             && copy.freshness.is_usable(now)

@@ -8,6 +8,7 @@ use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderValue, header};
 use zeroize::Zeroizing;
 
+use super::copies::Apart;
 use crate::clock::{Moment, Wall};
 use crate::fault::{FetchError, FetchErrorKind};
 use crate::json;
@@ -56,7 +57,7 @@ impl AccessToken {
         let mut bytes = Vec::with_capacity(PREFIX.len() + token.len());
         bytes.extend_from_slice(PREFIX.as_bytes());
         bytes.extend_from_slice(token.as_bytes());
-        let authorization = sensitive(bytes)
+        let authorization = sensitive(Zeroizing::new(bytes))
             .map_err(|_| FetchError::transient("the access token cannot be sent in a header"))?;
         let (stamps, scope) = Stamps::of(token);
         Ok(Self {
@@ -105,7 +106,8 @@ impl AccessToken {
 
     /// The same, with a reference count of its own.
     pub(super) fn copy_authorization(&self) -> HeaderValue {
-        let copy = sensitive(self.authorization.as_bytes().to_vec());
+        let bytes = Zeroizing::new(self.authorization.as_bytes().to_vec());
+        let copy = sensitive(Apart(bytes));
         copy.unwrap_or_else(|_| self.authorization())
     }
 
@@ -261,10 +263,12 @@ impl Stamps {
     }
 }
 
-/// A value that HTTP stacks do not print, and that is wiped in the end.
-fn sensitive(bytes: Vec<u8>) -> Result<HeaderValue, InvalidHeaderValue> {
-    let bytes = Bytes::from_owner(Zeroizing::new(bytes));
-    let mut value = HeaderValue::from_maybe_shared(bytes)?;
+/// A value that HTTP stacks do not print, and that ends with its owner.
+fn sensitive<O>(owner: O) -> Result<HeaderValue, InvalidHeaderValue>
+where
+    O: AsRef<[u8]> + Send + 'static,
+{
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(owner))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -6,7 +6,6 @@
 //! looked up in the set at hand every time.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -67,12 +66,6 @@ impl Familiar {
         let known = self.0.as_ref()?;
         let kid = known.kid.as_deref().map(Cow::Borrowed);
         Some(Header::passed(known.algorithm, kid))
-    }
-}
-
-impl fmt::Debug for Headers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Headers").finish_non_exhaustive()
     }
 }
 

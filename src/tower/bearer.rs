@@ -86,7 +86,8 @@ impl<V, B> BearerLayer<V, B> {
 
     /// How refusals are answered; [`Rejection::into_problem`] is one way, for bodies that can be
     /// made of a `String`, as axum's. This holds for what guards, extractors and handlers behind
-    /// the layer refuse, too, where their response is nothing but a [`Rejection`]. gRPC calls are always answered by [`Rejection::into_grpc`].
+    /// the layer refuse, too, where their response is nothing but a [`Rejection`]. gRPC calls are
+    /// always answered by [`Rejection::into_grpc`].
     ///
     /// Defaults to [`Rejection::into_response`], an empty body.
     ///

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::OnceLock;
 
 use http::HeaderValue;
 use thread_local::ThreadLocal;
@@ -15,9 +16,12 @@ use crate::refresh::handle::{Absent, Handle};
 /// memory that copies take is bounded by this and the number of threads.
 pub(crate) const MAX_CREDENTIALS: usize = 64;
 
-/// Gone, and wiped, with the last handle of the credential.
+/// Gone, and wiped, with the last handle of the credential. Takes room once somebody reads.
 #[derive(Default)]
-pub(super) struct Copies(ThreadLocal<Apart<RefCell<Option<Copy>>>>);
+pub(super) struct Copies(OnceLock<Box<ThreadLocal<Own>>>);
+
+/// What one thread has.
+type Own = Apart<RefCell<Option<Copy>>>;
 
 /// On cache lines of its own, since what lies next to it belongs to another thread. Two, because
 /// processors fetch them in pairs.
@@ -45,7 +49,7 @@ impl Copies {
     ) -> Result<HeaderValue, Absent> {
         let now = handle.clock().coarse();
         let generation = handle.generation();
-        let Apart(own) = self.0.get_or_default();
+        let Apart(own) = self.0.get_or_init(Box::default).get_or_default();
         if let Some(copy) = &*own.borrow()
             && copy.generation == generation
             && copy.freshness.is_usable(now)

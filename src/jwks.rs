@@ -2,10 +2,12 @@
 //! verification once.
 
 mod algorithm;
+mod backend;
 mod discovery;
 mod endpoint;
 mod key;
 mod limits;
+mod material;
 mod rotation;
 
 use std::collections::HashMap;

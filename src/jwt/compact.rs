@@ -104,7 +104,7 @@ impl<'a> Segments<'a> {
         let signature = URL_SAFE_NO_PAD
             .decode(self.signature, Out::from_uninit_slice(&mut buffer))
             .map_err(|_| VerifyError::Malformed("the signature is not base64url"))?;
-        key.verify_sig(self.signed, signature)
+        key.verify(self.signed, signature)
             .map_err(|_| VerifyError::Signature)
     }
 

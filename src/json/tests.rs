@@ -4,7 +4,7 @@ use proptest::prelude::*;
 fn members(text: &str) -> Result<Vec<(String, String)>, Flaw> {
     let mut members = Vec::new();
     object(text, |name, value| {
-        members.push((name.into_owned(), value.raw.to_owned()));
+        members.push((name.to_owned(), value.raw().to_owned()));
     })?;
     Ok(members)
 }
@@ -21,6 +21,26 @@ fn shows_members_as_they_stand() {
             pair("d", "-1.5e+3")
         ])
     );
+}
+
+#[test]
+fn a_number_is_the_double_that_its_digits_say() {
+    for number in [
+        "0",
+        "-0",
+        "7",
+        "-7",
+        "1.5",
+        "1e3",
+        "1900000000",
+        "999999999999999",
+        "9007199254740993",
+        "123456789012345678901234567890",
+    ] {
+        let mut read = None;
+        let shown = array(&format!("[{number}]"), |value| read = value.number());
+        assert_eq!((shown, read), (Ok(()), number.parse().ok()), "{number}");
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl<'a> Jwk<'a> {
     fn read(text: &'a str) -> Result<Self, json::Flaw> {
         let mut jwk = Self::default();
         json::object(text, |name, value| {
-            let member = match &*name {
+            let member = match name {
                 "kty" => &mut jwk.kty,
                 "kid" => &mut jwk.kid,
                 "alg" => &mut jwk.alg,
@@ -195,7 +195,7 @@ fn for_verification(jwk: &Jwk<'_>) -> Result<(), SkipReason> {
         return Err(SkipReason::Malformed);
     }
     let mut verifies = false;
-    json::array(operations.raw, |operation| {
+    json::array(operations.raw(), |operation| {
         verifies |= operation
             .string()
             .is_some_and(|operation| operation == "verify");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,29 +28,46 @@ pub struct Claims<P = Jwt, C = ()> {
 /// The payload and where in it the claims stand.
 #[derive(Default)]
 pub(super) struct Registered {
-    payload: String,
-    pub(super) iss: Option<Text>,
-    sub: Option<Text>,
-    aud: Option<Range<usize>>,
+    /// The payload, and behind it what strings that were written with escapes say.
+    text: String,
+    payload_len: usize,
     pub(super) exp: Option<f64>,
     pub(super) nbf: Option<f64>,
     pub(super) iat: Option<f64>,
-    jti: Option<Text>,
-    client_id: Option<Text>,
-    pub(super) azp: Option<Text>,
-    scope: Option<Range<usize>>,
-    pub(super) token_use: Option<Text>,
-    email: Option<Text>,
-    username: Option<Text>,
-    cognito_username: Option<Text>,
-    groups: Option<Range<usize>>,
-    cnf: Option<Range<usize>>,
+    pub(super) iss: Option<Span>,
+    sub: Option<Span>,
+    aud: Option<Span>,
+    jti: Option<Span>,
+    client_id: Option<Span>,
+    pub(super) azp: Option<Span>,
+    scope: Option<Span>,
+    pub(super) token_use: Option<Span>,
+    email: Option<Span>,
+    username: Option<Span>,
+    cognito_username: Option<Span>,
+    groups: Option<Span>,
+    cnf: Option<Span>,
 }
 
-/// A string claim: a slice of the payload, or what an escaped one means.
-pub(super) enum Text {
-    Decoded(Box<str>),
-    Plain(Range<usize>),
+/// A slice of the text of the claims. It is small, since claims are moved about.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    start: u32,
+    /// A claim never ends where the payload begins.
+    end: NonZeroU32,
+}
+
+impl Span {
+    fn new(range: Range<usize>) -> Option<Self> {
+        Some(Self {
+            start: u32::try_from(range.start).ok()?,
+            end: NonZeroU32::new(u32::try_from(range.end).ok()?)?,
+        })
+    }
+
+    const fn range(self) -> Range<usize> {
+        self.start as usize..self.end.get() as usize
+    }
 }
 
 /// Seconds since 1970 that a date may be: to the year 9999, which every platform's clock can tell.
@@ -60,8 +78,9 @@ impl Registered {
     pub(super) fn read(payload: String, groups_claim: &str) -> Result<Self, VerifyError> {
         let mut claims = Self::default();
         let mut broken = None;
+        let mut unescaped = String::new();
         json::object(&payload, |name, value| {
-            if let Err(name) = claims.set(&payload, &name, value, groups_claim) {
+            if let Err(name) = claims.set((&payload, &mut unescaped), name, value, groups_claim) {
                 broken.get_or_insert(name);
             }
         })
@@ -69,64 +88,68 @@ impl Registered {
         if let Some(name) = broken {
             return Err(VerifyError::InvalidClaim(name));
         }
-        claims.payload = payload;
+        claims.payload_len = payload.len();
+        claims.text = payload;
+        claims.text.push_str(&unescaped);
         Ok(claims)
     }
 
     fn set(
         &mut self,
-        payload: &str,
+        (payload, unescaped): (&str, &mut String),
         name: &str,
         value: Value<'_>,
         groups_claim: &str,
     ) -> Result<(), &'static str> {
         let null = value.kind == Kind::Null;
+        let mut text = |value| text(payload, unescaped, value);
         match name {
-            "iss" => self.iss = Some(text(payload, value).ok_or("iss")?),
-            "sub" => self.sub = Some(text(payload, value).ok_or("sub")?),
-            "aud" => self.aud = Some(strings(payload, value).ok_or("aud")?),
+            "iss" => self.iss = Some(text(value).ok_or("iss")?),
+            "sub" => self.sub = Some(text(value).ok_or("sub")?),
+            "aud" => self.aud = Some(strings(value).ok_or("aud")?),
             "exp" => self.exp = Some(date(value).ok_or("exp")?),
             "nbf" => self.nbf = Some(date(value).ok_or("nbf")?),
             "iat" => self.iat = Some(date(value).ok_or("iat")?),
-            "jti" => self.jti = Some(text(payload, value).ok_or("jti")?),
-            "client_id" => self.client_id = Some(text(payload, value).ok_or("client_id")?),
-            "azp" => self.azp = Some(text(payload, value).ok_or("azp")?),
-            "scope" => self.scope = Some(strings(payload, value).ok_or("scope")?),
+            "jti" => self.jti = Some(text(value).ok_or("jti")?),
+            "client_id" => self.client_id = Some(text(value).ok_or("client_id")?),
+            "azp" => self.azp = Some(text(value).ok_or("azp")?),
+            "scope" => self.scope = Some(strings(value).ok_or("scope")?),
             // What Okta and Entra ID call it.
             "scp" => {
-                let scopes = strings(payload, value).ok_or("scp")?;
+                let scopes = strings(value).ok_or("scp")?;
                 self.scope.get_or_insert(scopes);
             }
-            "token_use" => self.token_use = Some(text(payload, value).ok_or("token_use")?),
+            "token_use" => self.token_use = Some(text(value).ok_or("token_use")?),
             // `null` says as little as nothing, of what is only shown.
-            "email" if !null => self.email = Some(text(payload, value).ok_or("email")?),
-            "username" if !null => self.username = Some(text(payload, value).ok_or("username")?),
+            "email" if !null => self.email = Some(text(value).ok_or("email")?),
+            "username" if !null => self.username = Some(text(value).ok_or("username")?),
             "cognito:username" if !null => {
-                self.cognito_username = Some(text(payload, value).ok_or("cognito:username")?);
+                self.cognito_username = Some(text(value).ok_or("cognito:username")?);
             }
-            "cnf" => self.cnf = Some(position(payload, value.raw)),
+            "cnf" => self.cnf = Some(Span::new(value.range()).ok_or("cnf")?),
             name if name == groups_claim && !null => {
-                self.groups = Some(strings(payload, value).ok_or("groups")?);
+                self.groups = Some(strings(value).ok_or("groups")?);
             }
             _ => {}
         }
         Ok(())
     }
 
-    pub(super) fn text<'a>(&'a self, text: &'a Option<Text>) -> Option<&'a str> {
-        match text.as_ref()? {
-            Text::Decoded(text) => Some(text),
-            Text::Plain(range) => self.payload.get(range.clone()),
-        }
+    fn payload(&self) -> &str {
+        self.text.get(..self.payload_len).unwrap_or_default()
+    }
+
+    pub(super) fn text(&self, claim: Option<Span>) -> Option<&str> {
+        self.text.get(claim?.range())
     }
 
     pub(super) fn client_id(&self) -> Option<&str> {
-        self.text(&self.client_id)
+        self.text(self.client_id)
     }
 
     /// `cnf`, as it stands in the payload.
     pub(super) fn cnf(&self) -> Option<&str> {
-        self.payload.get(self.cnf.clone()?)
+        self.text(self.cnf)
     }
 
     /// Whether the claim of that name is there, `null` or not.
@@ -144,7 +167,7 @@ impl Registered {
 
     fn raw(&self, wanted: &str) -> Option<Value<'_>> {
         let mut found = None;
-        let _ = json::object(&self.payload, |name, value| {
+        let _ = json::object(self.payload(), |name, value| {
             if name == wanted {
                 found = Some(value);
             }
@@ -153,14 +176,13 @@ impl Registered {
     }
 
     /// Shows each string of a claim that is a string or an array of strings.
-    fn each(&self, claim: &Option<Range<usize>>, mut each: impl FnMut(&str)) {
-        let raw = claim.clone().and_then(|range| self.payload.get(range));
+    fn each(&self, claim: Option<Span>, mut each: impl FnMut(&str)) {
         let mut show = |value: Value<'_>| {
             if let Some(text) = value.string() {
                 each(&text);
             }
         };
-        match raw {
+        match self.text(claim) {
             Some(raw) if raw.starts_with('"') => show(Value::of_string(raw)),
             // It was read once already, so it cannot fail.
             Some(raw) => json::array(raw, show).unwrap_or_default(),
@@ -168,7 +190,7 @@ impl Registered {
         }
     }
 
-    fn list(&self, claim: &Option<Range<usize>>) -> Vec<String> {
+    fn list(&self, claim: Option<Span>) -> Vec<String> {
         let mut list = Vec::new();
         self.each(claim, |text| list.push(text.to_owned()));
         list
@@ -180,7 +202,7 @@ impl Registered {
             all: true,
             any: false,
         };
-        self.each(&self.aud, |audience| {
+        self.each(self.aud, |audience| {
             let ours = ours(audience);
             found.all &= ours;
             found.any |= ours;
@@ -190,7 +212,7 @@ impl Registered {
 
     /// Shows each scope: space-separated in a string (RFC 8693 §4.2), or one to an element.
     fn each_scope(&self, mut each: impl FnMut(&str)) {
-        self.each(&self.scope, |words| {
+        self.each(self.scope, |words| {
             words
                 .split(' ')
                 .filter(|word| !word.is_empty())
@@ -212,12 +234,12 @@ impl Registered {
 
     pub(super) fn has_group(&self, wanted: &str) -> bool {
         let mut found = false;
-        self.each(&self.groups, |group| found |= group == wanted);
+        self.each(self.groups, |group| found |= group == wanted);
         found
     }
 
     pub(super) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.payload)
+        serde_json::from_str(self.payload())
     }
 }
 
@@ -227,28 +249,25 @@ pub(super) struct Quantified {
     pub(super) any: bool,
 }
 
-/// Where in `payload` a slice of it stands.
-fn position(payload: &str, part: &str) -> Range<usize> {
-    let start = part.as_ptr() as usize - payload.as_ptr() as usize;
-    start..start + part.len()
-}
-
-fn text(payload: &str, value: Value<'_>) -> Option<Text> {
-    match value.string()? {
-        std::borrow::Cow::Borrowed(text) => Some(Text::Plain(position(payload, text))),
-        std::borrow::Cow::Owned(text) => Some(Text::Decoded(text.into())),
+/// A string that the claims point to: in the payload, or behind it where it has escapes.
+fn text(payload: &str, unescaped: &mut String, value: Value<'_>) -> Option<Span> {
+    if let Some(range) = value.plain() {
+        return Span::new(range);
     }
+    let start = payload.len() + unescaped.len();
+    unescaped.push_str(&value.string()?);
+    Span::new(start..payload.len() + unescaped.len())
 }
 
 /// A string, or an array of nothing but strings.
-fn strings(payload: &str, value: Value<'_>) -> Option<Range<usize>> {
+fn strings(value: Value<'_>) -> Option<Span> {
     let is_string = |value: Value<'_>| matches!(value.kind, Kind::String { .. });
     let mut good = is_string(value);
     if value.kind == Kind::Array {
         good = true;
-        json::array(value.raw, |element| good &= is_string(element)).ok()?;
+        json::array(value.raw(), |element| good &= is_string(element)).ok()?;
     }
-    good.then(|| position(payload, value.raw))
+    Span::new(value.range()).filter(|_| good)
 }
 
 fn date(value: Value<'_>) -> Option<f64> {
@@ -288,19 +307,19 @@ impl<P: Profile, C> Claims<P, C> {
     /// `iss`: who issued the token.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.registered.text(&self.registered.iss)
+        self.registered.text(self.registered.iss)
     }
 
     /// `sub`: whom the token is about; the client itself for client credentials.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.registered.text(&self.registered.sub)
+        self.registered.text(self.registered.sub)
     }
 
     /// `aud`: whom the token is for.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        Audience(self.registered.list(&self.registered.aud))
+        Audience(self.registered.list(self.registered.aud))
     }
 
     /// `exp`: when the token expires.
@@ -324,7 +343,7 @@ impl<P: Profile, C> Claims<P, C> {
     /// `jti`: the token's own id.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
-        self.registered.text(&self.registered.jti)
+        self.registered.text(self.registered.jti)
     }
 
     /// `client_id`: the client that the token was issued to.
@@ -336,14 +355,14 @@ impl<P: Profile, C> Claims<P, C> {
     /// `email`, where the issuer adds it.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
-        self.registered.text(&self.registered.email)
+        self.registered.text(self.registered.email)
     }
 
     /// `cognito:username`, or else `username`.
     #[must_use]
     pub fn username(&self) -> Option<&str> {
-        let cognito = self.registered.text(&self.registered.cognito_username);
-        cognito.or_else(|| self.registered.text(&self.registered.username))
+        let cognito = self.registered.text(self.registered.cognito_username);
+        cognito.or_else(|| self.registered.text(self.registered.username))
     }
 
     /// `scope` (or `scp`), one to an element.
@@ -361,7 +380,7 @@ impl<P: Profile, C> Claims<P, C> {
     /// The groups: `cognito:groups` for Cognito, else `groups` or what the builder was told.
     #[must_use]
     pub fn groups(&self) -> Vec<String> {
-        self.registered.list(&self.registered.groups)
+        self.registered.list(self.registered.groups)
     }
 
     /// Whether the bearer is in `group`.
@@ -373,7 +392,7 @@ impl<P: Profile, C> Claims<P, C> {
     /// Any claim by name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<serde_json::Value> {
-        serde_json::from_str(self.registered.raw(name)?.raw).ok()
+        serde_json::from_str(self.registered.raw(name)?.raw()).ok()
     }
 
     /// All claims, read into a type of your own.
@@ -420,8 +439,8 @@ impl<P, C: Clone> Clone for Claims<P, C> {
 impl<P, C> fmt::Debug for Claims<P, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut names = Vec::new();
-        let _ = json::object(&self.registered.payload, |name, _| {
-            names.push(crate::fault::printable(&name));
+        let _ = json::object(self.registered.payload(), |name, _| {
+            names.push(crate::fault::printable(name));
         });
         f.debug_struct("Claims")
             .field("names", &names)

@@ -90,7 +90,7 @@ impl<'a> Segments<'a> {
             .map_err(|_| VerifyError::Malformed("the header is not base64url"))?;
         let text = std::str::from_utf8(decoded).map_err(|_| JSON)?;
         let mut raw = RawHeader::default();
-        json::object(text, |name, value| raw.set(&name, value)).map_err(|_| JSON)?;
+        json::object(text, |name, value| raw.set(name, value)).map_err(|_| JSON)?;
         raw.judge()
     }
 

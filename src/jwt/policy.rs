@@ -150,14 +150,14 @@ impl Policy {
     ) -> Result<(), VerifyError> {
         self.check_times(claims, now)?;
         let issuer = claims
-            .text(&claims.iss)
+            .text(claims.iss)
             .ok_or(VerifyError::MissingClaim("iss"))?;
         if !self.issuers.iter().any(|known| known == issuer) {
             return Err(VerifyError::Issuer);
         }
         self.check_recipient(claims)?;
         if let Some(wanted) = self.token_use {
-            let token_use = claims.text(&claims.token_use);
+            let token_use = claims.text(claims.token_use);
             if token_use.ok_or(VerifyError::MissingClaim("token_use"))? != wanted {
                 return Err(VerifyError::TokenUse);
             }
@@ -247,7 +247,7 @@ impl Policy {
         if !audiences.any || (self.nobody_else && !audiences.all) {
             return Err(VerifyError::Audience);
         }
-        match claims.text(&claims.azp) {
+        match claims.text(claims.azp) {
             Some(party) if self.nobody_else && !holds(ours, party) => Err(VerifyError::ClientId),
             _ => Ok(()),
         }

@@ -250,7 +250,7 @@ impl Stamps {
                 .number()
                 .filter(|seconds| (1.0..1e11).contains(seconds));
             let date = date.map(|seconds| Wall::default().after(Duration::from_secs_f64(seconds)));
-            match &*name {
+            match name {
                 "iat" => stamps.issued = date,
                 "exp" => stamps.expires = date,
                 _ => {}

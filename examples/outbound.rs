@@ -11,10 +11,13 @@ use std::error::Error;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
+use midil_auth::Auth;
+use midil_auth::bearer::Origins;
 use midil_auth::oauth2::ClientCredentials;
+use midil_auth::reqwest_middleware::TokenMiddleware;
 use midil_auth::testing::TestIssuer;
-use midil_auth::{Auth, TokenHandle};
-use reqwest::{Client, Response};
+use reqwest::Client;
+use reqwest_middleware::ClientBuilder;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -34,41 +37,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     })
     .await?;
 
-    let client = Client::new();
+    // The current token, to this origin only; after a 401 another one, fetched once however many
+    // callers need it, and the request is sent again.
+    let client = ClientBuilder::new(Client::new())
+        .with(TokenMiddleware::new(token.clone(), Origins::new([&api])?))
+        .build();
     for _ in 0..3 {
-        println!(
-            "{api} answers {}",
-            get_with_token(&client, &token, &api).await?.status()
-        );
+        println!("{api} answers {}", client.get(&api).send().await?.status());
     }
     println!("{:#?}", token.status());
     println!("token requests: {}", issuer.counts().token);
     auth.shutdown().await;
     Ok(())
-}
-
-/// The current token costs one atomic load; after a 401 a new one is fetched, once however many
-/// callers ask, and the request is sent again.
-async fn get_with_token(
-    client: &Client,
-    token: &TokenHandle,
-    url: &str,
-) -> Result<Response, Box<dyn Error>> {
-    let sent = token.current()?;
-    let response = client
-        .get(url)
-        .header("authorization", sent.authorization())
-        .send()
-        .await?;
-    if response.status() != StatusCode::UNAUTHORIZED {
-        return Ok(response);
-    }
-    let fresh = token.renew(&sent).await?;
-    Ok(client
-        .get(url)
-        .header("authorization", fresh.authorization())
-        .send()
-        .await?)
 }
 
 async fn serve(

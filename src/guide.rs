@@ -14,3 +14,7 @@ pub mod security {}
 
 #[doc = include_str!("../docs/guides/migrating.md")]
 pub mod migrating {}
+
+#[doc = include_str!("../docs/guides/nginx.md")]
+#[cfg(feature = "axum")]
+pub mod nginx {}

@@ -33,16 +33,23 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
 
 /// Whether a server is installed; if not, says so, or fails where that was asked for.
 pub(crate) fn installed(server: &str, file: &str, tool: &str) -> bool {
-    let runs = Command::new(tool)
-        .arg("--version")
+    let there = runs(tool, "--version") && servers().join(file).exists();
+    there || skipped(server, "run tests/interop/servers/install.sh")
+}
+
+/// Whether there is such a program.
+pub(crate) fn runs(tool: &str, arg: &str) -> bool {
+    Command::new(tool)
+        .arg(arg)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
-        .is_ok_and(|status| status.success());
-    if runs && servers().join(file).exists() {
-        return true;
-    }
-    let message = format!("SKIPPED interop {server}: run tests/interop/servers/install.sh");
+        .is_ok_and(|status| status.success())
+}
+
+/// Says that a server is not installed, or fails where that was asked for.
+pub(crate) fn skipped(server: &str, remedy: &str) -> bool {
+    let message = format!("SKIPPED interop {server}: {remedy}");
     assert!(
         std::env::var("MIDIL_INTEROP").as_deref() != Ok("required"),
         "{message}"

@@ -1,4 +1,5 @@
-//! The crate against real identity servers on loopback; `servers/README.md` says which.
+//! The crate against real identity servers on loopback, and nginx in front of a service;
+//! `servers/README.md` says which.
 //!
 //! A server that is not installed skips its tests, visibly; with `MIDIL_INTEROP=required` it
 //! fails them.
@@ -12,5 +13,6 @@
 mod cognito;
 mod harness;
 mod mock_server;
+mod nginx;
 mod oidc_provider;
 mod watch;

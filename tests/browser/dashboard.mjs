@@ -187,8 +187,10 @@ try {
   /** Waits until some more requests have been answered. */
   const goesOn = async () => {
     const before = await number("#answered");
-    await until("requests are answered", async () => (await number("#answered")) > before + 20);
-    await nothingFailed();
+    await until("requests are answered", async () => {
+      await nothingFailed();
+      return (await number("#answered")) > before + 20;
+    });
   };
 
   step("the page loads and shows two tokens, two key sets and the requests");
@@ -219,6 +221,11 @@ try {
   await browser.click("#rotate");
   await browser.until("the new keys", `[...document.querySelectorAll("[data-keys]")]
     .every(({ dataset }) => dataset.kids === "key-1 key-2")`);
+  await goesOn();
+
+  step("no request waits for slow issuers");
+  await browser.click("#slow");
+  await browser.until("the button is pressed", `document.querySelector("#slow").ariaPressed === "true"`);
   await goesOn();
 
   step("throttled issuers are left alone, and keys are held");

@@ -21,10 +21,14 @@ ci:
 fuzz seconds="60":
     .ci/fuzz {{seconds}}
 
-# Against real identity servers.
+# Against real identity servers, and behind nginx.
 interop:
     tests/interop/servers/install.sh
     MIDIL_INTEROP=required cargo test --test interop -- --nocapture
+
+# The dashboard, in headless Chromium; `--screenshot docs/dashboard.png` takes its picture.
+browser *args:
+    node tests/browser/dashboard.mjs {{args}}
 
 # One of: fleet, outage, read, refresh, scale, tower, verify.
 bench name:

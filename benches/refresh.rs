@@ -1,4 +1,4 @@
-//! A rotation of ten keys: reading the set beside reading the same bytes as JSON.
+//! A rotation of ten keys, beside reading the same bytes as JSON and preparing ten keys.
 //!
 //! `cargo bench --bench refresh`
 
@@ -7,28 +7,57 @@
     reason = "a bench that cannot be set up has failed"
 )]
 
-use divan::Bencher;
+mod harness;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use harness::{Contender, compare};
 use midil_auth::jwks::{Algorithm, KeySet};
 use midil_auth::testing::SigningKey;
 use serde_json::{Value, json};
 
+const KEYS: usize = 10;
+
+fn read(set: &str) -> KeySet {
+    KeySet::from_json(set.as_bytes()).expect("a set")
+}
+
+fn components(jwk: &Value) -> RsaPublicKeyComponents<Vec<u8>> {
+    let member = |name: &str| {
+        base64_simd::URL_SAFE_NO_PAD
+            .decode_to_vec(jwk[name].as_str().expect("a member"))
+            .expect("base64url")
+    };
+    RsaPublicKeyComponents {
+        n: member("n"),
+        e: member("e"),
+    }
+}
+
+fn prepare(components: &RsaPublicKeyComponents<Vec<u8>>) -> ParsedPublicKey {
+    components
+        .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+        .expect("a key")
+}
+
 fn main() {
-    divan::main();
-}
-
-fn set() -> String {
     let key = |n| SigningKey::generate(Algorithm::RS256, format!("key-{n}")).jwk();
-    json!({"keys": (0..10).map(key).collect::<Vec<_>>()}).to_string()
-}
-
-#[divan::bench]
-fn floor_serde_json(bencher: Bencher) {
-    let set = set();
-    bencher.bench(|| serde_json::from_str::<Value>(&set).expect("JSON"));
-}
-
-#[divan::bench]
-fn key_set(bencher: Bencher) {
-    let set = set();
-    bencher.bench(|| KeySet::from_json(set.as_bytes()).expect("a set"));
+    let jwks: Vec<Value> = (0..KEYS).map(key).collect();
+    let set = json!({"keys": jwks}).to_string();
+    let decoded: Vec<_> = jwks.iter().map(components).collect();
+    let published = ArcSwap::from_pointee(read(&set));
+    let contenders = [
+        Contender::new("serde_json, and ten keys prepared", || {
+            let json: Value = serde_json::from_str(&set).expect("JSON");
+            let keys: Vec<_> = decoded.iter().map(prepare).collect();
+            (json, keys)
+        }),
+        Contender::new("a key set read and published", || {
+            published.store(Arc::new(read(&set)));
+        })
+        .at_most(1.2),
+    ];
+    compare("a rotation of ten RSA keys", &contenders);
 }

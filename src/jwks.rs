@@ -12,6 +12,7 @@ mod rotation;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
@@ -23,7 +24,7 @@ use zeroize::Zeroizing;
 pub use algorithm::{Algorithm, AlgorithmSet};
 pub(crate) use discovery::Discovery;
 pub(crate) use endpoint::JwksEndpoint;
-pub(crate) use key::Key;
+pub(crate) use key::{Identity, Key};
 pub use key::{SkipReason, SkippedKey};
 pub use limits::KeySetLimits;
 pub use rotation::RotationPolicy;
@@ -55,7 +56,8 @@ pub struct KeySet {
     /// Another for every set that was ever read.
     id: u64,
     keys: Vec<Key>,
-    by_kid: HashMap<Box<str>, Vec<usize>>,
+    /// The first key under each id; one leads to the next.
+    by_kid: HashMap<Arc<str>, usize>,
     skipped: Vec<SkippedKey>,
     /// The algorithms that the issuer's metadata declares.
     declared: Option<AlgorithmSet>,
@@ -177,18 +179,25 @@ impl KeySet {
 
     fn insert(&mut self, key: Key) {
         // The same key listed twice is one key; two keys under one id are ambiguous.
-        let same = |known: &Key| known.fingerprint == key.fingerprint;
-        if self
-            .candidates(key.kid.as_deref())
-            .any(|known| known.kid == key.kid && same(known))
-        {
-            return;
-        }
-        if let Some(kid) = &key.kid {
-            self.by_kid
-                .entry(kid.clone())
-                .or_default()
-                .push(self.keys.len());
+        let same = |known: &Key| known.identity == key.identity;
+        let index = self.keys.len();
+        match &key.kid {
+            None => {
+                let mut nameless = self.keys.iter().filter(|known| known.kid.is_none());
+                if nameless.any(same) {
+                    return;
+                }
+            }
+            Some(kid) => {
+                let first = *self.by_kid.entry(Arc::clone(kid)).or_insert(index);
+                let mut next = Some(first);
+                while let Some(known) = next.and_then(|index| self.keys.get_mut(index)) {
+                    if same(known) {
+                        return;
+                    }
+                    next = Some(*known.next.get_or_insert(index));
+                }
+            }
         }
         self.keys.push(key);
     }
@@ -231,22 +240,19 @@ impl KeySet {
     pub(crate) fn candidates(&self, kid: Option<&str>) -> Candidates<'_> {
         match kid {
             None => Candidates::All(self.keys.iter()),
-            Some(kid) => {
-                let indices = self.by_kid.get(kid).map_or(&[][..], Vec::as_slice);
-                Candidates::Named(&self.keys, indices.iter())
-            }
+            Some(kid) => Candidates::Named(&self.keys, self.by_kid.get(kid).copied()),
         }
     }
 
     /// What subscribers are told when `self` replaces `previous`; `None` where no key differs.
     pub(crate) fn diff(&self, previous: Option<&Self>) -> Option<Difference> {
-        let old = previous.map(Self::fingerprints).unwrap_or_default();
-        let new = self.fingerprints();
+        let old = previous.map(Self::identities).unwrap_or_default();
+        let new = self.identities();
         let mut difference = Difference::default();
-        for (kid, prints) in &new {
+        for (kid, keys) in &new {
             match old.get(kid) {
                 None => difference.added.push((*kid).to_owned()),
-                Some(known) if known != prints => difference.replaced.push((*kid).to_owned()),
+                Some(known) if known != keys => difference.replaced.push((*kid).to_owned()),
                 Some(_) => {}
             }
         }
@@ -259,26 +265,26 @@ impl KeySet {
             .then_some(difference)
     }
 
-    /// The key material under each key id; `-` for keys without one.
-    fn fingerprints(&self) -> HashMap<&str, Vec<[u8; 32]>> {
-        let mut prints: HashMap<&str, Vec<[u8; 32]>> = HashMap::new();
+    /// The keys under each key id; `-` for those without one.
+    fn identities(&self) -> HashMap<&str, Vec<&Identity>> {
+        let mut identities: HashMap<&str, Vec<&Identity>> = HashMap::new();
         for key in &self.keys {
-            prints
+            identities
                 .entry(key.kid.as_deref().unwrap_or("-"))
                 .or_default()
-                .push(key.fingerprint);
+                .push(&key.identity);
         }
-        prints
+        identities
             .values_mut()
-            .for_each(|prints| prints.sort_unstable());
-        prints
+            .for_each(|identities| identities.sort_unstable());
+        identities
     }
 }
 
 /// See [`KeySet::candidates`].
 pub(crate) enum Candidates<'a> {
     All(std::slice::Iter<'a, Key>),
-    Named(&'a [Key], std::slice::Iter<'a, usize>),
+    Named(&'a [Key], Option<usize>),
 }
 
 impl<'a> Iterator for Candidates<'a> {
@@ -287,7 +293,11 @@ impl<'a> Iterator for Candidates<'a> {
     fn next(&mut self) -> Option<&'a Key> {
         match self {
             Self::All(keys) => keys.next(),
-            Self::Named(keys, indices) => indices.next().and_then(|&index| keys.get(index)),
+            Self::Named(keys, next) => {
+                let key = keys.get((*next)?)?;
+                *next = key.next;
+                Some(key)
+            }
         }
     }
 }

@@ -52,7 +52,9 @@
 //! The body is empty; [`on_refusal`](BearerLayer::on_refusal) changes that, for what the guards and
 //! extractors within refuse, too. A gRPC call, told by its content type, is answered as gRPC wants
 //! it: status 200 and `grpc-status` 16, 7, 14 or 13, so that a tonic client sees `Unauthenticated`,
-//! `PermissionDenied`, `Unavailable` or `Internal`.
+//! `PermissionDenied`, `Unavailable` or `Internal`. A proxy that asks by the status alone whom to
+//! let in, such as nginx with `auth_request`, would take that 200 for a yes: answer it from a
+//! handler with the extractor of the feature `axum`, not from behind this layer.
 //!
 //! A refusal is one line of the log at INFO, `request refused`, with the fields `status`, `reason`
 //! (a stable label) and `error`; it never holds the token, and is bounded. Nothing is logged of

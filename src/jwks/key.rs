@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use super::Algorithm;
 use super::backend::{self, PublicKey};
@@ -11,10 +12,18 @@ use crate::json::{self, Kind, Value};
 
 /// A usable key: prepared for each algorithm it may verify.
 pub(crate) struct Key {
-    pub(crate) kid: Option<Box<str>>,
-    /// SHA-256 over what the key is, to tell new material under an old kid.
-    pub(crate) fingerprint: [u8; 32],
+    pub(crate) kid: Option<Arc<str>>,
+    pub(crate) identity: Arc<Identity>,
     prepared: Vec<(Algorithm, Box<dyn PublicKey>)>,
+    /// Where in its set the next key with the same id stands.
+    pub(super) next: Option<usize>,
+}
+
+/// What a key is, to tell new material under an old id.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    named: Option<Algorithm>,
+    material: Material,
 }
 
 /// A key of a JWK Set that cannot be used.
@@ -162,9 +171,10 @@ impl Key {
             return Err(SkipReason::Algorithm);
         }
         Ok(Self {
-            kid: kid.map(|kid| kid.into_owned().into()),
-            fingerprint: material.fingerprint(named),
+            kid: kid.as_deref().map(Into::into),
+            identity: Arc::new(Identity { named, material }),
             prepared,
+            next: None,
         })
     }
 

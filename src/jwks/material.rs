@@ -1,6 +1,6 @@
 //! The key material of a JWK, and what is demanded of it (RFC 7518 §6, RFC 8037).
 
-use aws_lc_rs::{digest, signature};
+use aws_lc_rs::signature;
 
 use super::Algorithm;
 use super::key::{Jwk, SkipReason, text};
@@ -13,13 +13,14 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 const MAX_EXPONENT_BITS: usize = 33;
 
 /// The key material itself.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Material {
     Ec { curve: Curve, point: Vec<u8> },
     Ed25519 { x: Vec<u8> },
     Rsa { n: Vec<u8>, e: Vec<u8> },
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Curve {
     P256,
     P384,
@@ -40,9 +41,10 @@ impl Material {
     pub(super) fn rsa(jwk: &Jwk<'_>) -> Result<Self, SkipReason> {
         // Some issuers write a leading zero octet, against RFC 7518 §6.3.1.1; it changes nothing.
         let integer = |value| {
-            let bytes = bytes(value)?;
+            let mut bytes = bytes(value)?;
             let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-            Ok(bytes.get(zeros..).unwrap_or_default().to_vec())
+            bytes.drain(..zeros);
+            Ok(bytes)
         };
         let (n, e) = (integer(jwk.n)?, integer(jwk.e)?);
         let bits = |number: &[u8]| {
@@ -100,23 +102,6 @@ impl Material {
             } => &[ES512],
             Self::Ed25519 { .. } => &[EdDSA, Ed25519],
         }
-    }
-
-    pub(super) fn fingerprint(&self, named: Option<Algorithm>) -> [u8; 32] {
-        let parts: [&[u8]; 3] = match self {
-            Self::Rsa { n, e } => [b"RSA", n, e],
-            Self::Ec { point, .. } => [b"EC", point, b""],
-            Self::Ed25519 { x } => [b"Ed25519", x, b""],
-        };
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(named.map_or("", Algorithm::as_str).as_bytes());
-        for part in parts {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(context.finish().as_ref());
-        fingerprint
     }
 }
 

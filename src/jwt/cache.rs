@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::claims::Claims;
 use super::compact::Header;
 use super::jws::JwsRules;
-use crate::jwks::{Algorithm, Key, KeySet};
+use crate::jwks::{Algorithm, Identity, Key, KeySet};
 
 /// Places in which one token may be.
 const WAYS: usize = 8;
@@ -31,7 +31,7 @@ pub(super) struct Entry<P, C> {
     pub(super) claims: Claims<P, C>,
     algorithm: Algorithm,
     kid: Option<Box<str>>,
-    fingerprint: [u8; 32],
+    key: Arc<Identity>,
     /// The key set that was last seen to hold that key.
     set: AtomicU64,
 }
@@ -48,7 +48,7 @@ impl<P, C> Entry<P, C> {
         };
         let stands = std::iter::once(first)
             .chain(others)
-            .any(|key| key.fingerprint == self.fingerprint);
+            .any(|key| key.identity == self.key);
         if stands {
             self.set.store(set.id(), Ordering::Relaxed);
         }
@@ -140,7 +140,7 @@ impl<P, C> Cache<P, C> {
                 claims: (self.copy)(claims),
                 algorithm: header.algorithm,
                 kid: header.kid.as_deref().map(Into::into),
-                fingerprint: key.fingerprint,
+                key: Arc::clone(&key.identity),
                 set: AtomicU64::new(set.id()),
             })));
         }

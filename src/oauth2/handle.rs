@@ -36,7 +36,7 @@ pub enum TokenError {
         next: Duration,
     },
     /// The last token has expired and no fresh one could be had.
-    #[error("the access token expired {since:?} ago{}", because(cause))]
+    #[error("the access token expired {since:.1?} ago{}", because(cause))]
     Expired {
         /// How long ago.
         since: Duration,

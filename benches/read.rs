@@ -96,29 +96,59 @@ fn main() {
         }
     });
     tails(&runtime, &token);
-    tail("a tokio Mutex and format!, nobody writes", read_by_hand);
 }
 
-/// The slow calls while a writer is at work: at the floor's, in a tight loop.
+/// The slow calls while a writer is at work: at the floor and the mutex in a tight loop.
 fn tails(runtime: &Runtime, token: &TokenHandle) {
-    let floor = ArcSwap::from_pointee(0_u64);
-    let done = AtomicBool::new(false);
     println!("\none call, wall clock, while it is replaced (ns)   p50      p99    p99.9");
+    let floor = ArcSwap::from_pointee(0_u64);
+    let least = while_written(
+        || floor.store(Arc::new(1)),
+        || tail("ArcSwap::load, in a tight loop", || **floor.load()),
+    );
+    let mut ours = 0.0;
+    while_swapped(runtime, token, || {
+        ours = tail("authorization(), every 10 ms", || {
+            token.authorization().expect("one")
+        });
+    });
+    let by_hand = tokio::sync::Mutex::new(value(1));
+    let mutex = while_written(
+        || *by_hand.blocking_lock() = value(2),
+        || {
+            tail("a tokio Mutex and format!, in a tight loop", || {
+                let value = format!("Bearer {}", by_hand.blocking_lock());
+                HeaderValue::try_from(value).expect("a header")
+            })
+        },
+    );
+    let verdict = |kept| if kept { "kept" } else { "MISSED" };
+    println!(
+        "p99.9 of authorization() is {:.2} of the floor's (budget 2.5: {}), the mutex's {:.0} times as much (budget 100: {})",
+        ours / least,
+        verdict(ours <= 2.5 * least),
+        mutex / ours,
+        verdict(mutex >= 100.0 * ours),
+    );
+}
+
+/// Has another thread write in a tight loop while `run` runs.
+fn while_written(write: impl Fn() + Sync, run: impl FnOnce() -> f64) -> f64 {
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                floor.store(Arc::new(1));
+                write();
             }
         });
-        tail("ArcSwap::load, replaced in a tight loop", || **floor.load());
+        let figure = run();
         done.store(true, Ordering::Relaxed);
-    });
-    while_swapped(runtime, token, || {
-        tail("authorization()", || token.authorization().expect("one"));
-    });
+        figure
+    })
 }
 
-fn tail<R>(name: &str, run: impl Fn() -> R) {
+/// Prints how long single calls took; the 99.9th percentile.
+fn tail<R>(name: &str, run: impl Fn() -> R) -> f64 {
     let mut took: Vec<u128> = (0..1_000_000)
         .map(|_| {
             let begun = Instant::now();
@@ -129,4 +159,5 @@ fn tail<R>(name: &str, run: impl Fn() -> R) {
     took.sort_unstable();
     let at = |share: usize| took[took.len() * share / 1000];
     println!("{name:<46} {:>6} {:>8} {:>8}", at(500), at(990), at(999));
+    at(999) as f64
 }

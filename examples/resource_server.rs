@@ -25,7 +25,7 @@ use midil_auth::bearer::Rejection;
 use midil_auth::jwt::{Refusal, VerifyError};
 use midil_auth::testing::TestIssuer;
 use midil_auth::tower::{BearerLayer, require_group};
-use midil_auth::{Auth, AuthzProvider, Claims, Health, Verifier, cognito};
+use midil_auth::{Auth, AuthzProvider, Claims, Verifier, cognito};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -41,7 +41,7 @@ pub(crate) fn app(auth: Auth, verifier: Authz) -> Router {
         // Not behind the layer: that answers gRPC calls with status 200, which lets them in.
         .route("/verify", get(verify))
         .route("/verify/{*scope}", get(verify_scope))
-        .route("/health", get(async move || health(auth.health())))
+        .route("/health", get(async move || auth.health()))
         .with_state(verifier)
 }
 
@@ -83,15 +83,6 @@ fn text(value: &str) -> Result<HeaderValue, VerifyError> {
         .ok()
         .filter(|_| plain)
         .ok_or_else(|| VerifyError::Refused(Refusal::forbidden("not fit for a header")))
-}
-
-fn health(health: Health) -> (StatusCode, Json<Health>) {
-    let status = if health.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (status, Json(health))
 }
 
 #[tokio::main]

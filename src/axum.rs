@@ -77,7 +77,9 @@ use std::fmt;
 use axum_core::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
 
+use crate::auth::Health;
 use crate::bearer::admission::{
     Finding, TokenVerifier, claims_if_any, claims_of, leave, left_by, look, refuse, refuse_unread,
 };
@@ -178,5 +180,31 @@ where
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         Self::into_response(self)
+    }
+}
+
+/// A readiness probe in one line: 200 while [`ready`](Health::ready), else 503; the body is the
+/// health as JSON, which holds no secret.
+///
+/// ```
+/// # fn app(auth: midil_auth::Auth) -> axum::Router {
+/// use axum::routing::get;
+///
+/// axum::Router::new().route("/ready", get(async move || auth.health()))
+/// # }
+/// ```
+impl IntoResponse for Health {
+    fn into_response(self) -> Response {
+        let status = match self.ready {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        match serde_json::to_vec(&self) {
+            Ok(body) => {
+                let json = HeaderValue::from_static("application/json");
+                (status, [(header::CONTENT_TYPE, json)], body).into_response()
+            }
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
     }
 }

@@ -8,9 +8,9 @@ use axum::routing::get as route;
 use midil_auth::axum::Verified;
 use midil_auth::bearer::Rejection;
 use midil_auth::jwt::{AccessToken, Issuers, Jwt, VerifyError};
-use midil_auth::testing::MockAuthz;
+use midil_auth::testing::{Endpoint, Fault, MockAuthz};
 use midil_auth::tower::{BearerLayer, require_group};
-use midil_auth::{Auth, AuthError, AuthzProvider, Claims, ProviderFuture, Verifier};
+use midil_auth::{Auth, AuthError, AuthzProvider, Claims, ProviderFuture, Start, Verifier};
 use serde::Deserialize;
 
 use super::*;
@@ -303,4 +303,30 @@ async fn rejections_are_responses_with_the_status_of_what_went_wrong() {
     assert_eq!((answer.status, &*answer.body), (401, ""));
     let challenge = answer.header("www-authenticate").expect("a challenge");
     assert!(challenge.contains("expired"), "{challenge}");
+}
+
+#[tokio::test]
+async fn health_is_a_response_that_says_whether_to_send_requests() {
+    let (issuer, auth) = parts().await;
+    issuer.fail(Endpoint::Jwks, Fault::Status(503));
+    let rules = Verifier::builder(issuer.url()).audience("orders");
+    let rules = rules.start(Start::Background);
+    let _verifier = auth.verifier(rules).await.expect("in the background");
+    let probed = auth.clone();
+    let app = Router::new().route("/ready", route(async move || probed.health()));
+    let address = serve(app).await;
+    let answer = send(&address, "/ready", &[], "").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let shown: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!(
+        (&shown["live"], &shown["ready"]),
+        (&true.into(), &false.into())
+    );
+
+    issuer.recover();
+    while !auth.health().ready {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(send(&address, "/ready", &[], "").await.status, 200);
 }

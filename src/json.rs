@@ -208,14 +208,16 @@ impl<'a> Scanner<'a> {
         let mut names = Names::new();
         loop {
             self.count()?;
-            let name = self.value_of_string(quote_nearby)?;
-            let name = name.string().ok_or(Flaw::Syntax)?;
+            let start = self.at;
+            let kind = self.string(quote_nearby)?;
+            let name = self.slice(start, kind).string().ok_or(Flaw::Syntax)?;
             names.add(name.clone())?;
             self.space();
             self.expect(b':')?;
             self.space();
-            let value = self.value(depth)?;
-            each(&name, value);
+            let start = self.at;
+            let kind = self.value(depth)?;
+            each(&name, self.slice(start, kind));
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -238,8 +240,9 @@ impl<'a> Scanner<'a> {
         }
         loop {
             self.count()?;
-            let value = self.value(depth)?;
-            each(value);
+            let start = self.at;
+            let kind = self.value(depth)?;
+            each(self.slice(start, kind));
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -253,25 +256,24 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, Flaw> {
-        let start = self.at;
-        let kind = match self.peek().ok_or(Flaw::Syntax)? {
-            b'"' => return self.value_of_string(|rest| memchr(b'"', rest)),
-            b'{' | b'[' if depth + 1 >= MAX_DEPTH => return Err(Flaw::TooMuch),
+    // What was read is in registers; a `Value` that is returned goes through memory.
+    fn value(&mut self, depth: usize) -> Result<Kind, Flaw> {
+        match self.peek().ok_or(Flaw::Syntax)? {
+            b'"' => self.string(|rest| memchr(b'"', rest)),
+            b'{' | b'[' if depth + 1 >= MAX_DEPTH => Err(Flaw::TooMuch),
             b'{' => {
                 self.members(depth + 1, &mut |_, _| {})?;
-                Kind::Object
+                Ok(Kind::Object)
             }
             b'[' => {
                 self.elements(depth + 1, &mut |_| {})?;
-                Kind::Array
+                Ok(Kind::Array)
             }
-            b't' => self.word("true", Kind::Bool)?,
-            b'f' => self.word("false", Kind::Bool)?,
-            b'n' => self.word("null", Kind::Null)?,
-            _ => self.number()?,
-        };
-        Ok(self.slice(start, kind))
+            b't' => self.word("true", Kind::Bool),
+            b'f' => self.word("false", Kind::Bool),
+            b'n' => self.word("null", Kind::Null),
+            _ => self.number(),
+        }
     }
 
     const fn slice(&self, start: usize, kind: Kind) -> Value<'a> {
@@ -339,11 +341,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads a string, whose closing quote `quote` finds where there are no escapes.
     #[inline]
-    fn value_of_string(
-        &mut self,
-        quote: impl FnOnce(&[u8]) -> Option<usize>,
-    ) -> Result<Value<'a>, Flaw> {
-        let start = self.at;
+    fn string(&mut self, quote: impl FnOnce(&[u8]) -> Option<usize>) -> Result<Kind, Flaw> {
         self.expect(b'"')?;
         let mut escaped = false;
         if self.plain {
@@ -352,7 +350,7 @@ impl<'a> Scanner<'a> {
         } else {
             escaped = self.end_of_string()?;
         }
-        Ok(self.slice(start, Kind::String { escaped }))
+        Ok(Kind::String { escaped })
     }
 
     /// Goes past the end of a string; whether there are escapes in it.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the crate costs to build, and what each feature adds: crates, and CPU seconds of a release
-# build from nothing. Neither cmake nor nasm is to be found meanwhile, nor clang or Go.
+# What the crate costs to build, and what each feature adds: crates, and CPU seconds. The default is
+# a release build from nothing. A feature is built on top of it, and what the crate itself takes to
+# build again is taken off. Neither cmake nor nasm is to be found meanwhile, nor clang or Go.
 #
 # benches/build-cost.sh [FEATURE...]    every feature unless some are named
 set -euo pipefail
@@ -35,18 +36,27 @@ fi
 
 crates() { cargo tree --edges normal,build --prefix none --features "$1" | sed 's/ (\*)$//' | sort -u | wc -l; }
 
-seconds() {
+# build FOLDER FEATURE: CPU seconds of a build in that folder.
+build() {
   local TIMEFORMAT='%U %S' spent
-  rm -rf "$scratch/target"
-  spent=$({ time cargo build --release --locked --quiet --lib --features "$1" \
-    --target-dir "$scratch/target" >"$scratch/log" 2>&1; } 2>&1) || { cat "$scratch/log" >&2; exit 1; }
+  spent=$({ time cargo build --release --locked --quiet --lib --features "$2" \
+    --target-dir "$1" >"$scratch/log" 2>&1; } 2>&1) || { cat "$scratch/log" >&2; exit 1; }
   awk '{ printf "%.0f", $1 + $2 }' <<<"$spent"
+}
+
+# again FEATURE: CPU seconds of a build on top of the default one.
+again() {
+  rm -rf "$scratch/again"
+  cp -a "$scratch/default" "$scratch/again"
+  cargo clean --release --package midil-auth --target-dir "$scratch/again" --quiet
+  build "$scratch/again" "$1"
 }
 
 cargo fetch --locked --quiet
 printf '%-24s %8s %12s\n' "" crates "CPU seconds"
-plain=$(crates "") base=$(seconds "")
-printf '%-24s %8d %12d\n' default "$plain" "$base"
+plain=$(crates "")
+printf '%-24s %8d %12d\n' default "$plain" "$(build "$scratch/default" "")"
+own=$(again "")
 for feature in "${features[@]}"; do
-  printf '%-24s %+8d %+12d\n' "$feature" $(($(crates "$feature") - plain)) $(($(seconds "$feature") - base))
+  printf '%-24s %+8d %+12d\n' "$feature" $(($(crates "$feature") - plain)) $(($(again "$feature") - own))
 done

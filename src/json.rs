@@ -89,11 +89,14 @@ impl<'a> Value<'a> {
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
         match self.plain() {
             Some(range) => self.text.get(range).map(Cow::Borrowed),
-            None if self.kind == (Kind::String { escaped: true }) => {
-                serde_json::from_str(self.raw()).ok().map(Cow::Owned)
-            }
-            None => None,
+            None => self.unescaped().map(Cow::Owned),
         }
+    }
+
+    #[inline(never)]
+    fn unescaped(self) -> Option<String> {
+        let escaped = self.kind == (Kind::String { escaped: true });
+        escaped.then(|| serde_json::from_str(self.raw()).ok())?
     }
 
     /// The number, if it is one.

@@ -12,5 +12,8 @@ pub mod operating {}
 #[doc = include_str!("../docs/guides/security.md")]
 pub mod security {}
 
+#[doc = include_str!("../docs/guides/reference.md")]
+pub mod reference {}
+
 #[doc = include_str!("../docs/guides/migrating.md")]
 pub mod migrating {}

@@ -9,7 +9,7 @@ use midil_auth::jwt::{JwsRules, Verifier};
 use midil_auth::oauth2::LifetimePolicy;
 use midil_auth::{Auth, RefreshPolicy, Start};
 
-use super::{GUIDE, plain, rows, sources};
+use super::{GUIDE, README, plain, rows, sources};
 
 fn table() -> BTreeMap<&'static str, &'static str> {
     let rows = rows(GUIDE, "Defaults").into_iter();
@@ -227,6 +227,60 @@ fn every_number_in_the_table_is_the_default() {
         .filter(|(_, default)| default.starts_with(char::is_numeric));
     let numbers: BTreeSet<_> = numbers.map(|(name, _)| *name).collect();
     assert_eq!(checked, numbers);
+}
+
+/// The front page tells less of them, in its own words, and the same numbers.
+#[test]
+fn the_front_page_has_the_same_numbers() {
+    let table = table();
+    let mut compared = 0;
+    for row in rows(README, "Defaults") {
+        let (mut owner, mut said) = ("", String::new());
+        for name in row[2].split(", ").map(plain) {
+            // Of a type alone, all its settings; a setting alone is of the type before it.
+            let (of, setting) = name.split_once("::").unwrap_or(match name {
+                _ if name.starts_with(char::is_uppercase) => (name, ""),
+                _ => (owner, name),
+            });
+            owner = of;
+            let prefix = format!("{of}::{setting}");
+            let found = table.iter().filter(|(name, _)| match setting {
+                "" => name.starts_with(&prefix),
+                _ => **name == prefix,
+            });
+            found.for_each(|(_, default)| said = format!("{said} {default}"));
+        }
+        for quantity in quantities(row[1]) {
+            let known = quantities(&said).contains(&quantity);
+            assert!(known, "{}: {quantity} is not in {said:?}", row[0]);
+            compared += 1;
+        }
+    }
+    assert!(compared >= 20, "only {compared} numbers");
+}
+
+/// The numbers in a text that have a unit of time or size, or count something.
+fn quantities(text: &str) -> Vec<String> {
+    let words: Vec<_> = text
+        .split([' ', ';'])
+        .filter(|word| !word.is_empty())
+        .collect();
+    let mut found = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let number = word.trim_end_matches(',');
+        if !number.starts_with(char::is_numeric) {
+            continue;
+        }
+        let next = words
+            .get(index + 1)
+            .map_or("", |word| word.trim_end_matches(','));
+        match next {
+            "s" | "min" | "h" | "KiB" => found.push(format!("{number} {next}")),
+            "%" => {}
+            _ => found.push(number.to_owned()),
+        }
+    }
+    found
 }
 
 /// Of builders that cannot be compared, but print all that they were told.

@@ -10,6 +10,30 @@ lint:
     cargo fmt --check
     cargo clippy --all-targets --all-features -- -D warnings
 
+# Each feature alone, and none.
+features:
+    cargo hack clippy --lib --each-feature -- -D warnings
+
+# Licences, bans and sources of what users get.
+deny:
+    cargo deny --all-features check bans licenses sources
+
+# The oldest dependencies that Cargo.toml allows.
+minimal-versions:
+    .ci/minimal-versions
+
+# The oldest compiler.
+msrv:
+    cargo +1.88.0 check --lib --features axum,metrics,reqwest-middleware,testing,tower
+
+# Compares with docs/public-api.txt; `--write` takes it over.
+api *args:
+    .ci/public-api {{args}}
+
+# The package builds from its own archive.
+package:
+    cargo package --allow-dirty
+
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --open
 

@@ -72,14 +72,26 @@ struct Inner {
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Starts an [`Auth`] with other settings than the defaults.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct AuthBuilder {
     clock: Clock,
     seed: Option<u64>,
     transport: transport::Settings,
     store: Option<Backing>,
-    store_timeout: Option<Duration>,
+    store_timeout: Duration,
+}
+
+impl Default for AuthBuilder {
+    fn default() -> Self {
+        Self {
+            clock: Clock::default(),
+            seed: None,
+            transport: transport::Settings::default(),
+            store: None,
+            store_timeout: STORE_TIMEOUT,
+        }
+    }
 }
 
 impl AuthBuilder {
@@ -150,12 +162,12 @@ impl AuthBuilder {
     ///
     /// From 1 ms to 1 min. Defaults to 1 s.
     pub const fn store_timeout(mut self, timeout: Duration) -> Self {
-        self.store_timeout = Some(timeout);
+        self.store_timeout = timeout;
         self
     }
 
     fn backing(&self) -> Result<Option<Backing>, ConfigError> {
-        let patience = self.store_timeout.unwrap_or(STORE_TIMEOUT);
+        let patience = self.store_timeout;
         let (least, most) = (Duration::from_millis(1), Duration::from_secs(60));
         within("store_timeout", patience, least, most)?;
         let store = self.store.clone();

@@ -40,6 +40,10 @@ use crate::secret::Secret;
 /// assert!(!format!("{config:?}").contains("s3cr3t"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// With figment or the `config` crate it is a section `[auth]` of the application's own file, the
+/// environment on top; an unknown key is an error that names it. `examples/config` does so, and
+/// checks a file without a network.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]

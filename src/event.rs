@@ -368,6 +368,9 @@ impl Announcer {
     }
 }
 
+/// What the log calls this crate, wherever in it a line comes from.
+pub(crate) const TARGET: &str = "midil_auth";
+
 /// Failures in a row that are logged as warnings; more of the same are noise.
 const LOUD_FAILURES: u32 = 3;
 
@@ -379,8 +382,7 @@ fn log(actor: Actor, name: &str, change: &Change) {
             failures,
             next_attempt_in,
             holding,
-        } if *failures <= LOUD_FAILURES => tracing::warn!(
-            actor,
+        } if *failures <= LOUD_FAILURES => tracing::warn!(target: TARGET, actor,
             name,
             kind = error.as_str(),
             error = %error,
@@ -389,39 +391,44 @@ fn log(actor: Actor, name: &str, change: &Change) {
             holding,
             "refresh failed"
         ),
-        Change::Expired { .. } => tracing::warn!(actor, name, "expired"),
-        Change::Recovered { failures } => tracing::info!(actor, name, failures, "recovered"),
-        Change::Restarted { .. } => tracing::info!(actor, "restarted"),
+        Change::Expired { .. } => tracing::warn!(target: TARGET, actor, name, "expired"),
+        Change::Recovered { failures } => {
+            tracing::info!(target: TARGET, actor, name, failures, "recovered");
+        }
+        Change::Restarted { .. } => tracing::info!(target: TARGET, actor, "restarted"),
         Change::SecretRejected { which } => {
-            tracing::warn!(actor, name, which = which.as_str(), "secret rejected");
+            tracing::warn!(target: TARGET, actor, name, which = which.as_str(), "secret rejected");
         }
         Change::SecretRotated { which } => {
-            tracing::info!(actor, name, which = which.as_str(), "secret rotated");
+            tracing::info!(target: TARGET, actor, name, which = which.as_str(), "secret rotated");
         }
         Change::SecretUnavailable { which, error } => {
-            tracing::warn!(actor, name, which = which.as_str(), error = %error, "secret unavailable");
+            tracing::warn!(target: TARGET, actor, name, which = which.as_str(), error = %error, "secret unavailable");
         }
         Change::Restored { version, age } => {
-            tracing::info!(actor, name, version, ?age, "restored");
+            tracing::info!(target: TARGET, actor, name, version, ?age, "restored");
         }
         Change::StoreFailed { operation, error } => {
             let operation = operation.as_str();
             let kind = error.as_str();
-            tracing::warn!(actor, name, operation, kind, error = %error, "store failed");
+            tracing::warn!(target: TARGET, actor, name, operation, kind, error = %error, "store failed");
         }
         Change::StoreIgnored { reason } if *reason != StoreErrorKind::Expired => {
-            tracing::warn!(
-                actor,
+            tracing::warn!(target: TARGET, actor,
                 name,
                 reason = reason.as_str(),
                 "stored value ignored"
             );
         }
         Change::ScopeNarrowed { .. } | Change::Throttled { .. } => {
-            tracing::warn!(actor, name, change = change.as_str(), "needs attention");
+            tracing::warn!(target: TARGET, actor, name, change = change.as_str(), "needs attention");
         }
-        Change::Rotated { version, .. } => tracing::info!(actor, name, version, "keys rotated"),
-        other => tracing::debug!(actor, name, change = other.as_str(), "resource changed"),
+        Change::Rotated { version, .. } => {
+            tracing::info!(target: TARGET, actor, name, version, "keys rotated");
+        }
+        other => {
+            tracing::debug!(target: TARGET, actor, name, change = other.as_str(), "resource changed");
+        }
     }
 }
 

@@ -253,6 +253,7 @@ impl Root {
         child.cell = None;
         let crashes = child.crashes;
         tracing::error!(
+            target: crate::event::TARGET,
             actor = actor.as_str(),
             crashes,
             ?delay,

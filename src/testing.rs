@@ -10,6 +10,7 @@ pub mod fuzzing;
 mod issuer;
 mod keys;
 mod mock;
+mod requests;
 mod server;
 
 pub use clock::TestClock;
@@ -17,3 +18,4 @@ pub use fault::{Endpoint, Fault};
 pub use issuer::{Counts, TestIssuer, TestIssuerBuilder};
 pub use keys::SigningKey;
 pub use mock::{MockAuthn, MockAuthz, SourceFn, claims};
+pub use requests::LoggedRequest;

@@ -481,8 +481,10 @@ fn extend<S: Into<String>>(needs: &mut Needs, names: impl IntoIterator<Item = S>
 
 impl<P, C> fmt::Debug for VerifierBuilder<P, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifierBuilder")
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("VerifierBuilder");
+        shown.field("policy", &self.policy).field("jws", &self.jws);
+        shown.field("remembers", &self.cache.is_some());
+        self.keys.show(&mut shown);
+        shown.finish_non_exhaustive()
     }
 }

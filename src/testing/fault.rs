@@ -29,6 +29,8 @@ pub enum Fault {
     Delay(Duration),
     /// Sends a body of one byte every 50 ms that never ends.
     Drip,
+    /// A 200 with random bytes that are not even text.
+    Garbage,
     /// Takes the request and never answers.
     Hang,
     /// A 200 with an HTML page.
@@ -54,6 +56,8 @@ pub enum Fault {
     Throttle(u64),
     /// Half of the right answer, then the connection closes.
     Truncate,
+    /// A key set with other keys under the ids of the right ones; elsewhere the right answer.
+    WrongKeys,
 }
 
 /// A response body that can be cut short or never end.
@@ -116,7 +120,7 @@ pub(super) async fn apply(
     fault: Fault,
     right: Response<FaultyBody>,
 ) -> Option<Response<FaultyBody>> {
-    let answer = |status: u16, body: String| {
+    let answer = |status: u16, body: Bytes| {
         let mut response = Response::new(FaultyBody::whole(body));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
         response
@@ -129,11 +133,16 @@ pub(super) async fn apply(
         Fault::Drip => Response::new(FaultyBody::Drip(Box::pin(tokio::time::sleep(
             Duration::ZERO,
         )))),
+        Fault::Garbage => {
+            let mut bytes = [0xff; 256];
+            fastrand::fill(&mut bytes[1..]);
+            answer(200, Bytes::copy_from_slice(&bytes))
+        }
         Fault::Hang => std::future::pending().await,
-        Fault::Html => answer(200, "<!doctype html><title>Sign in</title>".to_owned()),
-        Fault::Huge(bytes) => answer(200, "x".repeat(bytes)),
+        Fault::Html => answer(200, "<!doctype html><title>Sign in</title>".into()),
+        Fault::Huge(bytes) => answer(200, "x".repeat(bytes).into()),
         Fault::Redirect(to) => {
-            let mut response = answer(307, String::new());
+            let mut response = answer(307, Bytes::new());
             if let Ok(to) = HeaderValue::from_str(&to) {
                 response.headers_mut().insert(header::LOCATION, to);
             }
@@ -145,7 +154,7 @@ pub(super) async fn apply(
             headers,
             body,
         } => {
-            let mut response = answer(status, body);
+            let mut response = answer(status, body.into());
             for (name, value) in headers {
                 let name = http::HeaderName::try_from(name).ok()?;
                 response
@@ -154,9 +163,9 @@ pub(super) async fn apply(
             }
             response
         }
-        Fault::Status(status) => answer(status, "{}".to_owned()),
+        Fault::Status(status) => answer(status, "{}".into()),
         Fault::Throttle(seconds) => {
-            let mut response = answer(429, "{}".to_owned());
+            let mut response = answer(429, "{}".into());
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -174,5 +183,6 @@ pub(super) async fn apply(
                 other => Response::from_parts(parts, other),
             }
         }
+        Fault::WrongKeys => right,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use super::SigningKey;
 use super::fault::{Endpoint, Fault};
+use super::requests::{Log, LoggedRequest};
 use super::server::serve;
 use crate::clock::Clock;
 use crate::jwks::Algorithm;
@@ -59,11 +60,16 @@ pub(super) struct State {
     pub(super) algorithm: Algorithm,
     pub(super) lifetime: Duration,
     pub(super) clients: HashMap<String, Vec<String>>,
+    /// What each client may ask for; one that is not here may ask for anything.
+    pub(super) scopes: HashMap<String, Vec<String>>,
     pub(super) extra_claims: Value,
     /// Members of the metadata document that replace the usual ones.
     pub(super) metadata: Map<String, Value>,
     pub(super) max_age: Option<u64>,
     pub(super) counts: Counts,
+    pub(super) requests: Log,
+    /// Seconds that the issuer's clock is ahead.
+    pub(super) clock_offset: i64,
     pub(super) queued: HashMap<Endpoint, VecDeque<Fault>>,
     pub(super) standing: HashMap<Endpoint, Fault>,
 }
@@ -89,6 +95,7 @@ pub struct TestIssuerBuilder {
     algorithm: Algorithm,
     lifetime: Duration,
     clients: HashMap<String, Vec<String>>,
+    scopes: HashMap<String, Vec<String>>,
     extra_claims: Value,
     max_age: Option<u64>,
     clock: Clock,
@@ -100,6 +107,7 @@ impl Default for TestIssuerBuilder {
             algorithm: Algorithm::ES256,
             lifetime: Duration::from_secs(300),
             clients: HashMap::new(),
+            scopes: HashMap::new(),
             extra_claims: json!({}),
             max_age: None,
             clock: Clock::system(),
@@ -127,6 +135,14 @@ impl TestIssuerBuilder {
             .entry(id.into())
             .or_default()
             .push(secret.into());
+        self
+    }
+
+    /// The scopes that a client may have: it is granted those of them that it asks for, all of them
+    /// if it asks for none, and `invalid_scope` if nothing is left (RFC 6749 §3.3, §5.2). Defaults
+    /// to whatever it asks for.
+    pub fn scopes(mut self, client_id: impl Into<String>, scopes: &[&str]) -> Self {
+        self.scopes.insert(client_id.into(), owned(scopes));
         self
     }
 
@@ -166,10 +182,13 @@ impl TestIssuerBuilder {
                 algorithm: self.algorithm,
                 lifetime: self.lifetime,
                 clients: self.clients,
+                scopes: self.scopes,
                 extra_claims: self.extra_claims,
                 metadata: Map::new(),
                 max_age: self.max_age,
                 counts: Counts::default(),
+                requests: Log::default(),
+                clock_offset: 0,
                 queued: HashMap::new(),
                 standing: HashMap::new(),
             }),
@@ -218,6 +237,12 @@ impl TestIssuer {
         self.state(|state| state.counts)
     }
 
+    /// The last ten thousand requests, oldest first: what the counts do not tell.
+    #[must_use]
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.state(|state| state.requests.to_vec())
+    }
+
     fn state<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
         look(&mut self.0.shared.state.lock())
     }
@@ -233,9 +258,16 @@ impl TestIssuer {
     /// A token that expired an hour ago.
     #[must_use]
     pub fn mint_expired(&self, mut claims: Value) -> String {
-        let now = self.0.shared.clock.wall().as_secs();
+        let now = self.0.shared.now();
         claims["iat"] = (now - 7200).into();
         claims["exp"] = (now - 3600).into();
+        self.mint(claims)
+    }
+
+    /// A good token for somebody else: of these claims, but for another `aud`.
+    #[must_use]
+    pub fn mint_wrong_audience(&self, mut claims: Value) -> String {
+        claims["aud"] = "somebody-else".into();
         self.mint(claims)
     }
 
@@ -309,8 +341,18 @@ impl TestIssuer {
 
     /// Replaces the secrets of a client.
     pub fn set_secrets(&self, client_id: impl Into<String>, secrets: &[&str]) {
-        let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
-        self.state(|state| state.clients.insert(client_id.into(), secrets));
+        self.state(|state| state.clients.insert(client_id.into(), owned(secrets)));
+    }
+
+    /// Replaces the [scopes](TestIssuerBuilder::scopes) that a client may have.
+    pub fn set_scopes(&self, client_id: impl Into<String>, scopes: &[&str]) {
+        self.state(|state| state.scopes.insert(client_id.into(), owned(scopes)));
+    }
+
+    /// Makes the issuer's clock wrong by so many seconds: ahead, or behind if negative. `iat` and
+    /// `exp` of its tokens follow.
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.state(|state| state.clock_offset = seconds);
     }
 
     /// Sets a member of the metadata document (RFC 8414 §2).
@@ -324,11 +366,27 @@ impl TestIssuer {
     }
 }
 
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
 impl fmt::Debug for TestIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestIssuer")
             .field("url", &self.url())
             .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Seconds since 1970, by the issuer's clock.
+    pub(super) fn now(&self) -> u64 {
+        let offset = self.state.lock().clock_offset;
+        self.clock.wall().as_secs().saturating_add_signed(offset)
+    }
+
+    pub(super) fn time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.now())
     }
 }
 
@@ -339,6 +397,18 @@ impl State {
             (None, Some(newest)) => Arc::clone(newest),
             (None, None) => Arc::new(SigningKey::generate(self.algorithm, "unlisted")),
         }
+    }
+
+    /// What of `asked` the client is granted; `None` if nothing.
+    pub(super) fn grant(&self, client_id: &str, asked: Option<&str>) -> Option<String> {
+        let asked = asked.unwrap_or_default();
+        let Some(allowed) = self.scopes.get(client_id) else {
+            return Some(asked.to_owned());
+        };
+        let wanted =
+            |scope: &&String| asked.is_empty() || asked.split(' ').any(|one| one == *scope);
+        let granted: Vec<_> = allowed.iter().filter(wanted).map(String::as_str).collect();
+        (!granted.is_empty()).then(|| granted.join(" "))
     }
 
     fn make_key(&mut self) -> String {

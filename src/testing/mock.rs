@@ -29,7 +29,7 @@ use crate::refresh::source::{Fetched, Source};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct MockAuthn(Arc<AccessToken>);
+pub struct MockAuthn(Result<Arc<AccessToken>, AuthError>);
 
 impl MockAuthn {
     /// Always this token.
@@ -40,15 +40,20 @@ impl MockAuthn {
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test with such a token is wrong")]
     pub fn new(token: &str) -> Self {
-        Self(Arc::new(
-            AccessToken::bearer(token).expect("a token that fits in a header"),
-        ))
+        let token = AccessToken::bearer(token).expect("a token that fits in a header");
+        Self(Ok(Arc::new(token)))
+    }
+
+    /// Never a token: always this error.
+    #[must_use]
+    pub fn failing(error: impl Into<AuthError>) -> Self {
+        Self(Err(error.into()))
     }
 }
 
 impl AuthnProvider for MockAuthn {
     fn token(&self) -> ProviderFuture<'_, Arc<AccessToken>> {
-        Box::pin(async { Ok(Arc::clone(&self.0)) })
+        Box::pin(async { self.0.clone() })
     }
 }
 
@@ -67,10 +72,7 @@ impl AuthnProvider for MockAuthn {
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct MockAuthz {
-    token: String,
-    claims: Claims,
-}
+pub struct MockAuthz(Result<(String, Claims), AuthError>);
 
 impl MockAuthz {
     /// These claims for this token.
@@ -80,15 +82,19 @@ impl MockAuthz {
     /// As [`claims`].
     #[must_use]
     pub fn new(token: impl Into<String>, claims: Value) -> Self {
-        Self {
-            token: token.into(),
-            claims: self::claims(&claims),
-        }
+        Self(Ok((token.into(), self::claims(&claims))))
+    }
+
+    /// This error for every token, such as [`VerifyError::Expired`].
+    #[must_use]
+    pub fn failing(error: impl Into<AuthError>) -> Self {
+        Self(Err(error.into()))
     }
 
     fn verdict(&self, token: &str) -> Result<Claims, AuthError> {
-        if token == self.token {
-            Ok(self.claims.clone())
+        let (good, claims) = self.0.clone()?;
+        if token == good {
+            Ok(claims)
         } else {
             Err(AuthError::TokenValidation(VerifyError::Signature))
         }

@@ -15,8 +15,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use url::form_urlencoded;
 
-use super::fault::{self, CutShort, Endpoint, FaultyBody};
+use super::SigningKey;
+use super::fault::{self, CutShort, Endpoint, Fault, FaultyBody};
 use super::issuer::Shared;
+use super::requests::LoggedRequest;
 
 const MAX_FORM: usize = 64 * 1024;
 
@@ -41,12 +43,15 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 
 impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<FaultyBody>, CutShort> {
-        let endpoint = match (request.method(), request.uri().path()) {
+        let (head, body) = request.into_parts();
+        let mut logged = LoggedRequest::new(self.time(), &head);
+        let endpoint = match (&head.method, head.uri.path()) {
             (&Method::GET, "/.well-known/openid-configuration")
             | (&Method::GET, "/.well-known/oauth-authorization-server") => Endpoint::Discovery,
             (&Method::GET, "/jwks") => Endpoint::Jwks,
             (&Method::POST, "/token") => Endpoint::Token,
             _ => {
+                self.state.lock().requests.push(logged);
                 return Ok(respond(
                     StatusCode::NOT_FOUND,
                     &json!({"error": "not_found"}),
@@ -54,10 +59,23 @@ impl Shared {
             }
         };
         let fault = self.state.lock().arrive(endpoint);
-        let right = match endpoint {
-            Endpoint::Discovery => self.metadata(),
-            Endpoint::Jwks => self.jwks(request.headers()),
-            Endpoint::Token => self.token(request).await,
+        let form = match endpoint {
+            Endpoint::Token => form(body).await,
+            _ => None,
+        };
+        let client = form
+            .as_ref()
+            .and_then(|form| client_of(&head.headers, form));
+        if let Some(form) = &form {
+            let id = client.as_ref().map(|(id, _)| id.as_str());
+            logged.asked_by(id, form.get("grant_type").map(String::as_str));
+        }
+        self.state.lock().requests.push(logged);
+        let right = match (endpoint, &fault) {
+            (Endpoint::Discovery, _) => self.metadata(),
+            (Endpoint::Jwks, Some(Fault::WrongKeys)) => self.wrong_keys(),
+            (Endpoint::Jwks, _) => self.jwks(&head.headers),
+            (Endpoint::Token, _) => self.token(form, client),
         };
         match fault {
             None => Ok(right),
@@ -110,19 +128,33 @@ impl Shared {
         response
     }
 
-    async fn token(&self, request: Request<Incoming>) -> Response<FaultyBody> {
-        let (parts, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, MAX_FORM).collect().await else {
+    /// What an attacker in the issuer's place would list, or an issuer that mixed its keys up.
+    fn wrong_keys(&self) -> Response<FaultyBody> {
+        let keys = self.state.lock().keys.clone();
+        let wrong = keys
+            .iter()
+            .map(|key| SigningKey::generate(key.algorithm(), key.kid()).jwk());
+        respond(
+            StatusCode::OK,
+            &json!({ "keys": wrong.collect::<Vec<_>>() }),
+        )
+    }
+
+    fn token(
+        &self,
+        form: Option<HashMap<String, String>>,
+        client: Option<(String, String)>,
+    ) -> Response<FaultyBody> {
+        let Some(mut form) = form else {
             return refuse(StatusCode::BAD_REQUEST, "invalid_request");
         };
-        let body = body.to_bytes();
-        let form: HashMap<_, _> = form_urlencoded::parse(&body).into_owned().collect();
         if form.get("grant_type").map(String::as_str) != Some("client_credentials") {
             return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type");
         }
-        let Some((id, secret)) = client_of(&parts.headers, &form) else {
+        let Some((id, secret)) = client else {
             return refuse(StatusCode::UNAUTHORIZED, "invalid_client");
         };
+        let mut answer = json!({"token_type": "Bearer"});
         let (key, lifetime, mut claims) = {
             let state = self.state.lock();
             let known = state
@@ -132,13 +164,22 @@ impl Shared {
             if known == Some(false) || (known.is_none() && !state.clients.is_empty()) {
                 return refuse(StatusCode::UNAUTHORIZED, "invalid_client");
             }
+            let asked = form.remove("scope");
+            let Some(granted) = state.grant(&id, asked.as_deref()) else {
+                return refuse(StatusCode::BAD_REQUEST, "invalid_scope");
+            };
+            if !granted.is_empty() {
+                if asked.as_ref() != Some(&granted) {
+                    answer["scope"] = granted.clone().into();
+                }
+                form.insert("scope".to_owned(), granted);
+            }
             (state.signer(), state.lifetime, state.extra_claims.clone())
         };
         claims["sub"] = id.clone().into();
         claims["client_id"] = id.into();
         claims["token_use"] = "access".into();
         claims["jti"] = format!("{:016x}", fastrand::u64(..)).into();
-        let mut answer = json!({"token_type": "Bearer"});
         for (parameter, claim) in [("scope", "scope"), ("audience", "aud"), ("resource", "aud")] {
             if let Some(value) = form.get(parameter) {
                 claims[claim] = value.clone().into();
@@ -150,7 +191,7 @@ impl Shared {
     }
 
     pub(super) fn complete(&self, mut claims: Value, lifetime: Duration) -> Value {
-        let now = self.clock.wall().as_secs();
+        let now = self.now();
         for (name, value) in [
             ("iss", Value::from(self.url.clone())),
             ("iat", now.into()),
@@ -162,6 +203,15 @@ impl Shared {
         }
         claims
     }
+}
+
+/// A form that is not too large.
+async fn form(body: Incoming) -> Option<HashMap<String, String>> {
+    let body = Limited::new(body, MAX_FORM).collect().await.ok()?;
+    let pairs = form_urlencoded::parse(&body.to_bytes())
+        .into_owned()
+        .collect();
+    Some(pairs)
 }
 
 /// The client's id and secret, from Basic (form-decoded, RFC 6749 §2.3.1) or the form.

@@ -1,6 +1,7 @@
 //! The half of a verifier's builder that is about keys: where they are, how often they are
 //! fetched, how long they are trusted.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,15 @@ impl KeySettings {
             Duration::ZERO,
             MINUTE,
         )
+    }
+
+    pub(super) fn show(&self, f: &mut fmt::DebugStruct<'_, '_>) {
+        f.field("limits", &self.limits)
+            .field("issuer_host_only", &self.issuer_host_only)
+            .field("rotation", &self.rotation)
+            .field("refresh", &self.refresh)
+            .field("start", &self.start)
+            .field("unknown_key_wait", &self.unknown_key_wait);
     }
 
     /// What the JWKS actor is to look after.

@@ -192,9 +192,11 @@ fn main() {
             let found = figures.iter().find(|it| it.name == name);
             found.expect("measured").ratio
         };
+        let theirs = ratio("jsonwebtoken decode");
         println!(
-            "faster than jsonwebtoken {:.2}x; a miss costs {:.3} of no cache",
-            ratio("jsonwebtoken decode") / ratio("try_verify, a type of one's own"),
+            "faster than jsonwebtoken {:.2}x (with a type of one's own {:.2}x); a miss costs {:.3} of no cache",
+            theirs / ratio("try_verify"),
+            theirs / ratio("try_verify, a type of one's own"),
             ratio("try_verify, looked for and not found") / ratio("try_verify"),
         );
         let one = compare("one thread", &contenders[1..2]);

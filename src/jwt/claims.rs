@@ -102,36 +102,39 @@ impl Registered {
         groups_claim: &str,
     ) -> Result<(), &'static str> {
         let null = value.kind == Kind::Null;
-        let mut text = |value| text(payload, unescaped, value);
-        match name {
-            "iss" => self.iss = Some(text(value).ok_or("iss")?),
-            "sub" => self.sub = Some(text(value).ok_or("sub")?),
-            "aud" => self.aud = Some(strings(value).ok_or("aud")?),
-            "exp" => self.exp = Some(date(value).ok_or("exp")?),
-            "nbf" => self.nbf = Some(date(value).ok_or("nbf")?),
-            "iat" => self.iat = Some(date(value).ok_or("iat")?),
-            "jti" => self.jti = Some(text(value).ok_or("jti")?),
-            "client_id" => self.client_id = Some(text(value).ok_or("client_id")?),
-            "azp" => self.azp = Some(text(value).ok_or("azp")?),
-            "scope" => self.scope = Some(strings(value).ok_or("scope")?),
+        let mut unused = None;
+        let (name, shape, slot) = match name {
+            "iss" => ("iss", Shape::Text, &mut self.iss),
+            "sub" => ("sub", Shape::Text, &mut self.sub),
+            "aud" => ("aud", Shape::Strings, &mut self.aud),
+            "exp" => return put_date(&mut self.exp, "exp", value),
+            "nbf" => return put_date(&mut self.nbf, "nbf", value),
+            "iat" => return put_date(&mut self.iat, "iat", value),
+            "jti" => ("jti", Shape::Text, &mut self.jti),
+            "client_id" => ("client_id", Shape::Text, &mut self.client_id),
+            "azp" => ("azp", Shape::Text, &mut self.azp),
+            "scope" => ("scope", Shape::Strings, &mut self.scope),
             // What Okta and Entra ID call it.
-            "scp" => {
-                let scopes = strings(value).ok_or("scp")?;
-                self.scope.get_or_insert(scopes);
-            }
-            "token_use" => self.token_use = Some(text(value).ok_or("token_use")?),
+            "scp" if self.scope.is_some() => ("scp", Shape::Strings, &mut unused),
+            "scp" => ("scp", Shape::Strings, &mut self.scope),
+            "token_use" => ("token_use", Shape::Text, &mut self.token_use),
             // `null` says as little as nothing, of what is only shown.
-            "email" if !null => self.email = Some(text(value).ok_or("email")?),
-            "username" if !null => self.username = Some(text(value).ok_or("username")?),
+            "email" if !null => ("email", Shape::Text, &mut self.email),
+            "username" if !null => ("username", Shape::Text, &mut self.username),
             "cognito:username" if !null => {
-                self.cognito_username = Some(text(value).ok_or("cognito:username")?);
+                let slot = &mut self.cognito_username;
+                ("cognito:username", Shape::Text, slot)
             }
-            "cnf" => self.cnf = Some(Span::new(value.range()).ok_or("cnf")?),
-            name if name == groups_claim && !null => {
-                self.groups = Some(strings(value).ok_or("groups")?);
-            }
-            _ => {}
-        }
+            "cnf" => ("cnf", Shape::Any, &mut self.cnf),
+            name if name == groups_claim && !null => ("groups", Shape::Strings, &mut self.groups),
+            _ => return Ok(()),
+        };
+        let span = match shape {
+            Shape::Any => Span::new(value.range()),
+            Shape::Strings => strings(value),
+            Shape::Text => text(payload, unescaped, value),
+        };
+        *slot = Some(span.ok_or(name)?);
         Ok(())
     }
 
@@ -249,6 +252,13 @@ pub(super) struct Quantified {
     pub(super) any: bool,
 }
 
+/// What a claim may be.
+enum Shape {
+    Any,
+    Strings,
+    Text,
+}
+
 /// A string that the claims point to: in the payload, or behind it where it has escapes.
 fn text(payload: &str, unescaped: &mut String, value: Value<'_>) -> Option<Span> {
     if let Some(range) = value.plain() {
@@ -270,8 +280,14 @@ fn strings(value: Value<'_>) -> Option<Span> {
     Span::new(value.range()).filter(|_| good)
 }
 
-fn date(value: Value<'_>) -> Option<f64> {
-    value.number().filter(|seconds| DATES.contains(seconds))
+fn put_date(
+    slot: &mut Option<f64>,
+    name: &'static str,
+    value: Value<'_>,
+) -> Result<(), &'static str> {
+    let date = value.number().filter(|seconds| DATES.contains(seconds));
+    *slot = Some(date.ok_or(name)?);
+    Ok(())
 }
 
 #[cfg(feature = "testing")]

@@ -5,6 +5,7 @@ mod algorithm;
 mod backend;
 mod discovery;
 mod endpoint;
+mod jwk;
 mod key;
 mod limits;
 mod material;
@@ -24,8 +25,8 @@ use zeroize::Zeroizing;
 pub use algorithm::{Algorithm, AlgorithmSet};
 pub(crate) use discovery::Discovery;
 pub(crate) use endpoint::JwksEndpoint;
+pub use jwk::{SkipReason, SkippedKey};
 pub(crate) use key::{Identity, Key};
-pub use key::{SkipReason, SkippedKey};
 pub use limits::KeySetLimits;
 pub use rotation::RotationPolicy;
 

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 };
 
 use super::Algorithm;
-use super::key::SkipReason;
+use super::jwk::SkipReason;
 use super::material::Material;
 
 /// A public key that is ready to check signatures of one algorithm.

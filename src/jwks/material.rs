@@ -3,8 +3,7 @@
 use aws_lc_rs::signature;
 
 use super::Algorithm;
-use super::key::{Jwk, SkipReason, text};
-use crate::json::Value;
+use super::jwk::{Jwk, SkipReason, bytes, text};
 
 /// RSA moduli that are accepted, in bits (RFC 7518 §3.3; larger ones only cost time).
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -140,11 +139,3 @@ const ORDER_8: [[u8; 32]; 2] = [
         0x03, 0x7a,
     ],
 ];
-
-/// A member of unpadded, canonical base64url.
-fn bytes(value: Option<Value<'_>>) -> Result<Vec<u8>, SkipReason> {
-    let text = text(value)?.ok_or(SkipReason::Malformed)?;
-    base64_simd::URL_SAFE_NO_PAD
-        .decode_to_vec(text.as_bytes())
-        .map_err(|_| SkipReason::Material)
-}

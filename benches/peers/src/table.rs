@@ -125,7 +125,11 @@ impl<'a> Table<'a> {
     /// Lets in whoever does the work right, and measures them unless only that was asked for.
     /// Whether everybody did, and, where `required`, everybody was there.
     pub(crate) fn settle(mut self, check_only: bool, required: bool) -> bool {
-        let before = self.entrants.len();
+        let names = |all: &[Entrant<'_>]| -> Vec<String> {
+            let names = all.iter().map(|it| it.contender.name().to_owned());
+            names.collect()
+        };
+        let before = names(&self.entrants);
         if check_only {
             println!("\n{}", self.title);
         }
@@ -145,8 +149,10 @@ impl<'a> Table<'a> {
                 }
             }
         });
-        let right = self.entrants.len() == before;
-        if !check_only && right {
+        let after = names(&self.entrants);
+        let right = after == before;
+        // Without its floor a table says nothing.
+        if !check_only && after.first() == before.first() {
             self.measure();
         }
         for line in &self.absent {

@@ -18,21 +18,54 @@ const ROUNDS: usize = 61;
 /// One thing that is measured.
 pub(crate) struct Contender<'a> {
     name: String,
-    run: Box<dyn Fn() + Sync + 'a>,
+    run: Run<'a>,
     budget: Option<f64>,
     threads: usize,
 }
 
+/// Who runs it.
+enum Run<'a> {
+    Here(Box<dyn Fn() + Sync + 'a>),
+    /// Another process: told how often, it says how much CPU time that took, in nanoseconds.
+    Elsewhere(Box<dyn Fn(u64) -> u64 + Sync + 'a>),
+}
+
+impl Run<'_> {
+    fn time(&self, batch: u64) -> u64 {
+        match self {
+            Self::Here(run) => time(&**run, batch),
+            Self::Elsewhere(run) => run(batch),
+        }
+    }
+}
+
 impl<'a> Contender<'a> {
     pub(crate) fn new<R>(name: impl Into<String>, run: impl Fn() -> R + Sync + 'a) -> Self {
-        Self {
-            name: name.into(),
-            run: Box::new(move || {
+        Self::of(
+            name.into(),
+            Run::Here(Box::new(move || {
                 black_box(run());
-            }),
+            })),
+        )
+    }
+
+    /// Runs in another process, which is told how often and answers with its CPU time in
+    /// nanoseconds.
+    pub(crate) fn elsewhere(name: impl Into<String>, run: impl Fn(u64) -> u64 + Sync + 'a) -> Self {
+        Self::of(name.into(), Run::Elsewhere(Box::new(run)))
+    }
+
+    fn of(name: String, run: Run<'a>) -> Self {
+        Self {
+            name,
+            run,
             budget: None,
             threads: 1,
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Runs on as many threads at the same time.
@@ -54,6 +87,16 @@ pub(crate) struct Figures {
     pub(crate) nanos: f64,
     pub(crate) ratio: f64,
     pub(crate) p90: f64,
+    /// Nanoseconds, round by round.
+    rounds: Vec<f64>,
+}
+
+impl Figures {
+    /// How many times as long as the other one it takes: the median over the rounds.
+    pub(crate) fn times(&self, other: &Self) -> f64 {
+        let pairs = self.rounds.iter().zip(&other.rounds);
+        quantile(&pairs.map(|(a, b)| a / b).collect::<Vec<_>>(), 0.5)
+    }
 }
 
 /// Compares on one thread.
@@ -72,7 +115,7 @@ pub(crate) fn compare_on(
         .ok()
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(ROUNDS);
-    let batches: Vec<u64> = contenders.iter().map(|it| calibrate(&*it.run)).collect();
+    let batches: Vec<u64> = contenders.iter().map(|it| calibrate(&it.run)).collect();
     let mut samples = vec![Vec::with_capacity(rounds); contenders.len()];
     let mut order: Vec<usize> = (0..contenders.len()).collect();
     for _ in 0..rounds {
@@ -83,7 +126,7 @@ pub(crate) fn compare_on(
                 continue;
             };
             let threads = threads.max(contender.threads);
-            samples[index].push(measure(&*contender.run, batch, threads));
+            samples[index].push(measure(&contender.run, batch, threads));
         }
     }
     let floor = samples[0].clone();
@@ -109,6 +152,7 @@ pub(crate) fn compare_on(
                 nanos: quantile(nanos, 0.5),
                 ratio: quantile(&ratios, 0.5),
                 p90: quantile(&ratios, 0.9),
+                rounds: nanos.clone(),
             };
             let verdict = contender.budget.map_or(String::new(), |budget| {
                 let kept = if figures.ratio <= budget {
@@ -135,10 +179,10 @@ pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
 }
 
 /// How often to run in one slice.
-fn calibrate(run: &dyn Fn()) -> u64 {
+fn calibrate(run: &Run<'_>) -> u64 {
     let mut batch = 1;
     loop {
-        let took = time(run, batch);
+        let took = run.time(batch);
         if took >= SLICE / 4 {
             return (batch * SLICE / took.max(1)).max(1);
         }
@@ -147,9 +191,9 @@ fn calibrate(run: &dyn Fn()) -> u64 {
 }
 
 /// Nanoseconds of CPU time for one run; with several threads, the mean over them.
-fn measure(run: &(dyn Fn() + Sync), batch: u64, threads: usize) -> f64 {
+fn measure(run: &Run<'_>, batch: u64, threads: usize) -> f64 {
     if threads == 1 {
-        return time(run, batch) as f64 / batch as f64;
+        return run.time(batch) as f64 / batch as f64;
     }
     let start = Barrier::new(threads);
     let total: u64 = std::thread::scope(|scope| {
@@ -157,7 +201,7 @@ fn measure(run: &(dyn Fn() + Sync), batch: u64, threads: usize) -> f64 {
             .map(|_| {
                 scope.spawn(|| {
                     start.wait();
-                    time(run, batch)
+                    run.time(batch)
                 })
             })
             .collect();

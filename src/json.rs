@@ -125,9 +125,34 @@ fn whole(digits: &str) -> Option<f64> {
 
 /// Shows every member of the one object in `text` to `each`, in order.
 pub(crate) fn object<'a>(text: &'a str, mut each: impl FnMut(&str, Value<'a>)) -> Result<(), Flaw> {
+    read_object(text, &mut |name, value| {
+        each(name, value);
+        None
+    })
+}
+
+/// Shows the members of the one object in `text` that `known` knows, in order. It must know fewer
+/// than 32, and each by another number.
+pub(crate) fn object_of<'a, K: Copy + Into<u8>>(
+    text: &'a str,
+    known: impl Fn(&str) -> Option<K>,
+    mut each: impl FnMut(K, Value<'a>),
+) -> Result<(), Flaw> {
+    read_object(text, &mut |name, value| {
+        let known = known(name)?;
+        each(known, value);
+        Some(known.into())
+    })
+}
+
+/// `each` answers with the number of a name that it knows.
+fn read_object<'a>(
+    text: &'a str,
+    each: &mut impl FnMut(&str, Value<'a>) -> Option<u8>,
+) -> Result<(), Flaw> {
     let mut scanner = Scanner::new(text);
     scanner.space();
-    scanner.members(0, &mut each)?;
+    scanner.members(0, each)?;
     scanner.finish()
 }
 
@@ -200,7 +225,7 @@ impl<'a> Scanner<'a> {
     fn members(
         &mut self,
         depth: usize,
-        each: &mut impl FnMut(&str, Value<'a>),
+        each: &mut impl FnMut(&str, Value<'a>) -> Option<u8>,
     ) -> Result<(), Flaw> {
         self.expect(b'{')?;
         self.space();
@@ -208,19 +233,28 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             return Ok(());
         }
+        let mut known = 0_u32;
         let mut names = Names::new();
         loop {
             self.count()?;
             let start = self.at;
             let kind = self.string(quote_nearby)?;
             let name = self.slice(start, kind).string().ok_or(Flaw::Syntax)?;
-            names.add(name.clone())?;
             self.space();
             self.expect(b':')?;
             self.space();
             let start = self.at;
             let kind = self.value(depth)?;
-            each(&name, self.slice(start, kind));
+            match each(&name, self.slice(start, kind)) {
+                Some(number) => {
+                    let bit = 1_u32.wrapping_shl(number.into());
+                    if known & bit != 0 {
+                        return Err(Flaw::Duplicate);
+                    }
+                    known |= bit;
+                }
+                None => names.add(name)?,
+            }
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -265,7 +299,7 @@ impl<'a> Scanner<'a> {
             b'"' => self.string(|rest| memchr(b'"', rest)),
             b'{' | b'[' if depth + 1 >= MAX_DEPTH => Err(Flaw::TooMuch),
             b'{' => {
-                self.members(depth + 1, &mut |_, _| {})?;
+                self.members(depth + 1, &mut |_, _| None)?;
                 Ok(Kind::Object)
             }
             b'[' => {

@@ -34,19 +34,96 @@ pub(super) struct Registered {
     pub(super) exp: Option<f64>,
     pub(super) nbf: Option<f64>,
     pub(super) iat: Option<f64>,
-    pub(super) iss: Option<Span>,
-    sub: Option<Span>,
-    aud: Option<Span>,
-    jti: Option<Span>,
-    client_id: Option<Span>,
-    pub(super) azp: Option<Span>,
-    scope: Option<Span>,
-    pub(super) token_use: Option<Span>,
-    email: Option<Span>,
-    username: Option<Span>,
-    cognito_username: Option<Span>,
-    groups: Option<Span>,
-    cnf: Option<Span>,
+    /// By [`Claim`].
+    spans: [Option<Span>; Claim::SPANS],
+}
+
+/// A claim that is looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Claim {
+    Issuer,
+    Subject,
+    Audience,
+    TokenId,
+    ClientId,
+    AuthorizedParty,
+    Scope,
+    /// What Okta and Entra ID call the scope.
+    Scp,
+    TokenUse,
+    Email,
+    Username,
+    CognitoUsername,
+    Confirmation,
+    Groups,
+    // Those of which the text does not matter.
+    Expiry,
+    NotBefore,
+    IssuedAt,
+}
+
+impl Claim {
+    /// How many have a span.
+    const SPANS: usize = Self::Expiry as usize;
+
+    fn of(name: &str, groups_claim: &str) -> Option<Self> {
+        Some(match name {
+            "iss" => Self::Issuer,
+            "sub" => Self::Subject,
+            "aud" => Self::Audience,
+            "exp" => Self::Expiry,
+            "nbf" => Self::NotBefore,
+            "iat" => Self::IssuedAt,
+            "jti" => Self::TokenId,
+            "client_id" => Self::ClientId,
+            "azp" => Self::AuthorizedParty,
+            "scope" => Self::Scope,
+            "scp" => Self::Scp,
+            "token_use" => Self::TokenUse,
+            "email" => Self::Email,
+            "username" => Self::Username,
+            "cognito:username" => Self::CognitoUsername,
+            "cnf" => Self::Confirmation,
+            name if name == groups_claim => Self::Groups,
+            _ => return None,
+        })
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Issuer => "iss",
+            Self::Subject => "sub",
+            Self::Audience => "aud",
+            Self::Expiry => "exp",
+            Self::NotBefore => "nbf",
+            Self::IssuedAt => "iat",
+            Self::TokenId => "jti",
+            Self::ClientId => "client_id",
+            Self::AuthorizedParty => "azp",
+            Self::Scope => "scope",
+            Self::Scp => "scp",
+            Self::TokenUse => "token_use",
+            Self::Email => "email",
+            Self::Username => "username",
+            Self::CognitoUsername => "cognito:username",
+            Self::Confirmation => "cnf",
+            Self::Groups => "groups",
+        }
+    }
+
+    /// Whether `null` says as little as nothing: of what is only shown.
+    const fn may_be_null(self) -> bool {
+        matches!(
+            self,
+            Self::Email | Self::Username | Self::CognitoUsername | Self::Groups
+        )
+    }
+}
+
+impl From<Claim> for u8 {
+    fn from(claim: Claim) -> Self {
+        claim as Self
+    }
 }
 
 /// A slice of the text of the claims. It is small, since claims are moved about.
@@ -79,11 +156,15 @@ impl Registered {
         let mut claims = Self::default();
         let mut broken = None;
         let mut unescaped = String::new();
-        json::object(&payload, |name, value| {
-            if let Err(name) = claims.set((&payload, &mut unescaped), name, value, groups_claim) {
-                broken.get_or_insert(name);
-            }
-        })
+        json::object_of(
+            &payload,
+            |name| Claim::of(name, groups_claim),
+            |claim, value| {
+                if let Err(name) = claims.set(claim, &payload, &mut unescaped, value) {
+                    broken.get_or_insert(name);
+                }
+            },
+        )
         .map_err(|_| VerifyError::Malformed("the claims are not one strict JSON object"))?;
         if let Some(name) = broken {
             return Err(VerifyError::InvalidClaim(name));
@@ -96,74 +177,59 @@ impl Registered {
 
     fn set(
         &mut self,
-        (payload, unescaped): (&str, &mut String),
-        name: &str,
+        claim: Claim,
+        payload: &str,
+        unescaped: &mut String,
         value: Value<'_>,
-        groups_claim: &str,
     ) -> Result<(), &'static str> {
-        let null = value.kind == Kind::Null;
-        let mut unused = None;
-        let (name, shape, slot) = match name {
-            "iss" => ("iss", Shape::Text, &mut self.iss),
-            "sub" => ("sub", Shape::Text, &mut self.sub),
-            "aud" => ("aud", Shape::Strings, &mut self.aud),
-            "exp" => return put_date(&mut self.exp, "exp", value),
-            "nbf" => return put_date(&mut self.nbf, "nbf", value),
-            "iat" => return put_date(&mut self.iat, "iat", value),
-            "jti" => ("jti", Shape::Text, &mut self.jti),
-            "client_id" => ("client_id", Shape::Text, &mut self.client_id),
-            "azp" => ("azp", Shape::Text, &mut self.azp),
-            "scope" => ("scope", Shape::Strings, &mut self.scope),
-            // What Okta and Entra ID call it.
-            "scp" if self.scope.is_some() => ("scp", Shape::Strings, &mut unused),
-            "scp" => ("scp", Shape::Strings, &mut self.scope),
-            "token_use" => ("token_use", Shape::Text, &mut self.token_use),
-            // `null` says as little as nothing, of what is only shown.
-            "email" if !null => ("email", Shape::Text, &mut self.email),
-            "username" if !null => ("username", Shape::Text, &mut self.username),
-            "cognito:username" if !null => {
-                let slot = &mut self.cognito_username;
-                ("cognito:username", Shape::Text, slot)
-            }
-            "cnf" => ("cnf", Shape::Any, &mut self.cnf),
-            name if name == groups_claim && !null => ("groups", Shape::Strings, &mut self.groups),
-            _ => return Ok(()),
+        if value.kind == Kind::Null && claim.may_be_null() {
+            return Ok(());
+        }
+        let date = match claim {
+            Claim::Expiry => Some(&mut self.exp),
+            Claim::NotBefore => Some(&mut self.nbf),
+            Claim::IssuedAt => Some(&mut self.iat),
+            _ => None,
         };
-        let span = match shape {
-            Shape::Any => Span::new(value.range()),
-            Shape::Strings => strings(value),
-            Shape::Text => text(payload, unescaped, value),
+        if let Some(slot) = date {
+            let date = value.number().filter(|seconds| DATES.contains(seconds));
+            *slot = Some(date.ok_or(claim.name())?);
+            return Ok(());
+        }
+        let span = match claim {
+            Claim::Confirmation => Span::new(value.range()),
+            Claim::Audience | Claim::Groups | Claim::Scope | Claim::Scp => strings(value),
+            _ => text(payload, unescaped, value),
         };
-        *slot = Some(span.ok_or(name)?);
+        let span = span.ok_or(claim.name())?;
+        if let Some(slot) = self.spans.get_mut(claim as usize) {
+            *slot = Some(span);
+        }
         Ok(())
+    }
+
+    fn span(&self, claim: Claim) -> Option<Span> {
+        self.spans.get(claim as usize).copied().flatten()
     }
 
     fn payload(&self) -> &str {
         self.text.get(..self.payload_len).unwrap_or_default()
     }
 
-    pub(super) fn text(&self, claim: Option<Span>) -> Option<&str> {
-        self.text.get(claim?.range())
-    }
-
-    pub(super) fn client_id(&self) -> Option<&str> {
-        self.text(self.client_id)
-    }
-
-    /// `cnf`, as it stands in the payload.
-    pub(super) fn cnf(&self) -> Option<&str> {
-        self.text(self.cnf)
+    /// A claim as it stands in the payload, a string without its quotes.
+    pub(super) fn text(&self, claim: Claim) -> Option<&str> {
+        self.text.get(self.span(claim)?.range())
     }
 
     /// Whether the claim of that name is there, `null` or not.
     pub(super) fn has(&self, name: &str) -> bool {
         match name {
-            "aud" => self.aud.is_some(),
-            "client_id" => self.client_id.is_some(),
+            "aud" => self.span(Claim::Audience).is_some(),
+            "client_id" => self.span(Claim::ClientId).is_some(),
             "exp" => self.exp.is_some(),
             "iat" => self.iat.is_some(),
-            "jti" => self.jti.is_some(),
-            "sub" => self.sub.is_some(),
+            "jti" => self.span(Claim::TokenId).is_some(),
+            "sub" => self.span(Claim::Subject).is_some(),
             other => self.raw(other).is_some(),
         }
     }
@@ -179,7 +245,7 @@ impl Registered {
     }
 
     /// Shows each string of a claim that is a string or an array of strings.
-    fn each(&self, claim: Option<Span>, mut each: impl FnMut(&str)) {
+    fn each(&self, claim: Claim, mut each: impl FnMut(&str)) {
         let mut show = |value: Value<'_>| {
             if let Some(text) = value.string() {
                 each(&text);
@@ -193,7 +259,7 @@ impl Registered {
         }
     }
 
-    fn list(&self, claim: Option<Span>) -> Vec<String> {
+    fn list(&self, claim: Claim) -> Vec<String> {
         let mut list = Vec::new();
         self.each(claim, |text| list.push(text.to_owned()));
         list
@@ -205,7 +271,7 @@ impl Registered {
             all: true,
             any: false,
         };
-        self.each(self.aud, |audience| {
+        self.each(Claim::Audience, |audience| {
             let ours = ours(audience);
             found.all &= ours;
             found.any |= ours;
@@ -215,7 +281,11 @@ impl Registered {
 
     /// Shows each scope: space-separated in a string (RFC 8693 §4.2), or one to an element.
     fn each_scope(&self, mut each: impl FnMut(&str)) {
-        self.each(self.scope, |words| {
+        let claim = match self.span(Claim::Scope) {
+            Some(_) => Claim::Scope,
+            None => Claim::Scp,
+        };
+        self.each(claim, |words| {
             words
                 .split(' ')
                 .filter(|word| !word.is_empty())
@@ -237,7 +307,7 @@ impl Registered {
 
     pub(super) fn has_group(&self, wanted: &str) -> bool {
         let mut found = false;
-        self.each(self.groups, |group| found |= group == wanted);
+        self.each(Claim::Groups, |group| found |= group == wanted);
         found
     }
 
@@ -250,13 +320,6 @@ impl Registered {
 pub(super) struct Quantified {
     pub(super) all: bool,
     pub(super) any: bool,
-}
-
-/// What a claim may be.
-enum Shape {
-    Any,
-    Strings,
-    Text,
 }
 
 /// A string that the claims point to: in the payload, or behind it where it has escapes.
@@ -278,16 +341,6 @@ fn strings(value: Value<'_>) -> Option<Span> {
         json::array(value.raw(), |element| good &= is_string(element)).ok()?;
     }
     Span::new(value.range()).filter(|_| good)
-}
-
-fn put_date(
-    slot: &mut Option<f64>,
-    name: &'static str,
-    value: Value<'_>,
-) -> Result<(), &'static str> {
-    let date = value.number().filter(|seconds| DATES.contains(seconds));
-    *slot = Some(date.ok_or(name)?);
-    Ok(())
 }
 
 #[cfg(feature = "testing")]
@@ -323,19 +376,19 @@ impl<P: Profile, C> Claims<P, C> {
     /// `iss`: who issued the token.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.registered.text(self.registered.iss)
+        self.registered.text(Claim::Issuer)
     }
 
     /// `sub`: whom the token is about; the client itself for client credentials.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.registered.text(self.registered.sub)
+        self.registered.text(Claim::Subject)
     }
 
     /// `aud`: whom the token is for.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        Audience(self.registered.list(self.registered.aud))
+        Audience(self.registered.list(Claim::Audience))
     }
 
     /// `exp`: when the token expires.
@@ -359,26 +412,26 @@ impl<P: Profile, C> Claims<P, C> {
     /// `jti`: the token's own id.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
-        self.registered.text(self.registered.jti)
+        self.registered.text(Claim::TokenId)
     }
 
     /// `client_id`: the client that the token was issued to.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.registered.client_id()
+        self.registered.text(Claim::ClientId)
     }
 
     /// `email`, where the issuer adds it.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
-        self.registered.text(self.registered.email)
+        self.registered.text(Claim::Email)
     }
 
     /// `cognito:username`, or else `username`.
     #[must_use]
     pub fn username(&self) -> Option<&str> {
-        let cognito = self.registered.text(self.registered.cognito_username);
-        cognito.or_else(|| self.registered.text(self.registered.username))
+        let cognito = self.registered.text(Claim::CognitoUsername);
+        cognito.or_else(|| self.registered.text(Claim::Username))
     }
 
     /// `scope` (or `scp`), one to an element.
@@ -396,7 +449,7 @@ impl<P: Profile, C> Claims<P, C> {
     /// The groups: `cognito:groups` for Cognito, else `groups` or what the builder was told.
     #[must_use]
     pub fn groups(&self) -> Vec<String> {
-        self.registered.list(self.registered.groups)
+        self.registered.list(Claim::Groups)
     }
 
     /// Whether the bearer is in `group`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::claims::Registered;
+use super::claims::{Claim, Registered};
 use super::compact::Header;
 use super::confirmation::{Confirmation, Presented};
 use super::error::VerifyError;
@@ -150,14 +150,14 @@ impl Policy {
     ) -> Result<(), VerifyError> {
         self.check_times(claims, now)?;
         let issuer = claims
-            .text(claims.iss)
+            .text(Claim::Issuer)
             .ok_or(VerifyError::MissingClaim("iss"))?;
         if !self.issuers.iter().any(|known| known == issuer) {
             return Err(VerifyError::Issuer);
         }
         self.check_recipient(claims)?;
         if let Some(wanted) = self.token_use {
-            let token_use = claims.text(claims.token_use);
+            let token_use = claims.text(Claim::TokenUse);
             if token_use.ok_or(VerifyError::MissingClaim("token_use"))? != wanted {
                 return Err(VerifyError::TokenUse);
             }
@@ -181,7 +181,7 @@ impl Policy {
         claims: &Registered,
         presented: Presented<'_>,
     ) -> Result<(), VerifyError> {
-        match (claims.cnf(), presented) {
+        match (claims.text(Claim::Confirmation), presented) {
             (None, Presented::Bearer) => Ok(()),
             (Some(_), Presented::Bearer) if self.bearer_of_bound => Ok(()),
             (Some(_), Presented::Bearer) => Err(VerifyError::Confirmation),
@@ -228,7 +228,7 @@ impl Policy {
             Recipient::Audience(ours) => self.check_audience(claims, ours),
             Recipient::ClientId(ours) => {
                 let client = claims
-                    .client_id()
+                    .text(Claim::ClientId)
                     .ok_or(VerifyError::MissingClaim("client_id"))?;
                 if holds(ours, client) {
                     Ok(())
@@ -247,7 +247,7 @@ impl Policy {
         if !audiences.any || (self.nobody_else && !audiences.all) {
             return Err(VerifyError::Audience);
         }
-        match claims.text(claims.azp) {
+        match claims.text(Claim::AuthorizedParty) {
             Some(party) if self.nobody_else && !holds(ours, party) => Err(VerifyError::ClientId),
             _ => Ok(()),
         }

@@ -513,6 +513,14 @@ fn a_key_listed_twice_is_one_key() {
 }
 
 #[test]
+fn a_key_listed_for_two_algorithms_is_two() {
+    let jwk = key(Algorithm::RS256).jwk();
+    let mut other = jwk.clone();
+    other["alg"] = "PS256".into();
+    assert_eq!(set([jwk, other]).len(), 2);
+}
+
+#[test]
 fn a_set_of_too_many_keys_is_an_error() {
     let many = |n| {
         let named = |n: usize| {

@@ -212,10 +212,18 @@ fn iss_is_one_exact_string() {
     );
     let escaped = good()
         .to_string()
-        .replace("https://idp", r"https:\/\/\u0069dp");
+        .replace("https://idp", r"https:\/\/\u0069dp")
+        .replacen(
+            '{',
+            r#"{"jti":"\u0031","username":"b\u00f6b","email":"plain","#,
+            1,
+        );
     let token = key(USUAL).token_of(r#"{"alg":"EdDSA","kid":"k"}"#, &escaped);
-    let claims = verifier.try_verify(&token).expect("the same string");
+    let claims = verifier.try_verify(&token).expect("the same strings");
     assert_eq!(claims.issuer(), Some(ISSUER));
+    assert_eq!(claims.token_id(), Some("1"));
+    assert_eq!(claims.username(), Some("böb"));
+    assert_eq!(claims.email(), Some("plain"));
 }
 
 /// T12

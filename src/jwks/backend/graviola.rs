@@ -86,8 +86,10 @@ mod tests {
     use super::*;
 
     fn rsa(octets: usize) -> Material {
+        let mut n = vec![0xff; octets];
+        n[0] = 0x80;
         Material::Rsa {
-            n: vec![0xff; octets],
+            n,
             e: vec![1, 0, 1],
         }
     }

@@ -232,26 +232,37 @@ mod system {
         Wall(nanos(clock_gettime(ClockId::RealtimeCoarse)))
     }
 
+    /// Before the machine started.
+    const NEVER: Timespec = Timespec {
+        tv_sec: -1,
+        tv_nsec: 0,
+    };
+
     /// What this thread read last is good for as long as the kernel's coarse clock stands still: it
     /// moves with every scheduler tick, and when a clock is set or the machine wakes up. It costs a
     /// quarter of a precise one.
     pub(super) fn coarse() -> Moment {
         thread_local! {
-            static LAST: Cell<(u64, Moment)> = const { Cell::new((0, Moment::ZERO)) };
+            static LAST: Cell<(Timespec, Moment)> = const { Cell::new((NEVER, Moment::ZERO)) };
         }
-        let now = nanos(clock_gettime(ClockId::MonotonicCoarse));
+        let now = clock_gettime(ClockId::MonotonicCoarse);
         let (read_at, moment) = LAST.get();
         if read_at == now {
             return moment;
         }
+        let moment = end_of_tick();
+        LAST.set((now, moment));
+        moment
+    }
+
+    /// What a reading is to be good for.
+    #[cold]
+    fn end_of_tick() -> Moment {
         let precise = Moment {
             tick: tick(),
             wall: wall(),
         };
-        // The end of the scheduler tick, which this is to be good for.
-        let moment = precise.after(resolution());
-        LAST.set((now, moment));
-        moment
+        precise.after(resolution())
     }
 
     fn resolution() -> Duration {

@@ -1,7 +1,7 @@
 //! A copy of the current header for each thread that sends it. Threads that clone one and the same
 //! header meet at its reference count, and slow each other down severalfold.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -43,20 +43,21 @@ struct Copy {
 }
 
 impl Copies {
-    pub(super) fn authorization(
-        &self,
-        handle: &Handle<AccessToken>,
-    ) -> Result<HeaderValue, Absent> {
+    /// This thread's copy, while it is of the current token.
+    pub(super) fn current(&self, handle: &Handle<AccessToken>) -> Option<Ref<'_, HeaderValue>> {
+        let Apart(own) = self.0.get()?.get()?;
+        let copy = Ref::filter_map(own.borrow(), Option::as_ref).ok()?;
+        let good = copy.generation == handle.generation()
+            && copy.freshness.is_usable(handle.clock().coarse());
+        good.then(|| Ref::map(copy, |copy| &copy.authorization))
+    }
+
+    /// The header of the current token, which this thread has a copy of from now on.
+    pub(super) fn renewed(&self, handle: &Handle<AccessToken>) -> Result<HeaderValue, Absent> {
         let now = handle.clock().coarse();
+        // What is published meanwhile belongs to a later generation, and is copied then.
         let generation = handle.generation();
         let Apart(own) = self.0.get_or_init(Box::default).get_or_default();
-        if let Some(copy) = &*own.borrow()
-            && copy.generation == generation
-            && copy.freshness.is_usable(now)
-        {
-            return Ok(copy.authorization.clone());
-        }
-        // What is published meanwhile belongs to a later generation, and is copied then.
         let snapshot = handle.latest();
         let Some(token) = snapshot.usable(now) else {
             own.replace(None);

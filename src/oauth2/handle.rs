@@ -1,5 +1,6 @@
 //! What a request handler holds: the current token, one atomic load away.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -143,8 +144,22 @@ impl TokenHandle {
     ///
     /// As [`current`](Self::current).
     pub fn authorization(&self) -> Result<HeaderValue, TokenError> {
+        if let Some(copies) = &self.copies
+            && let Some(current) = copies.current(&self.handle)
+        {
+            // With nothing to clean up meanwhile, the clone is made where the caller wants it.
+            let current = ManuallyDrop::new(current);
+            let authorization = Ok(HeaderValue::clone(&current));
+            drop(ManuallyDrop::into_inner(current));
+            return authorization;
+        }
+        self.authorization_anew()
+    }
+
+    #[inline(never)]
+    fn authorization_anew(&self) -> Result<HeaderValue, TokenError> {
         Ok(match &self.copies {
-            Some(copies) => copies.authorization(&self.handle)?,
+            Some(copies) => copies.renewed(&self.handle)?,
             None => self.handle.read(|token| token.authorization())?,
         })
     }

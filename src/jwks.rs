@@ -78,6 +78,9 @@ struct Document<'a> {
     keys: Vec<&'a RawValue>,
 }
 
+/// Keys that are sooner compared than hashed.
+const FEW: usize = 8;
+
 /// The form in which a store keeps a set.
 const STORED: &str = "keys/1";
 
@@ -241,6 +244,10 @@ impl KeySet {
     pub(crate) fn candidates(&self, kid: Option<&str>) -> Candidates<'_> {
         match kid {
             None => Candidates::All(self.keys.iter()),
+            Some(kid) if self.keys.len() <= FEW => {
+                let named = |key: &Key| key.kid.as_deref() == Some(kid);
+                Candidates::Named(&self.keys, self.keys.iter().position(named))
+            }
             Some(kid) => Candidates::Named(&self.keys, self.by_kid.get(kid).copied()),
         }
     }

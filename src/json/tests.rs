@@ -128,10 +128,10 @@ fn a_string_ends_at_the_first_quote_wherever_it_stands() {
                 "\"zz"
             );
             let wanted = text.find(special).expect("there");
-            assert_eq!(plain_len(text.as_bytes()), wanted, "{text:?}");
+            assert_eq!(scanner::plain_len(text.as_bytes()), wanted, "{text:?}");
         }
         let plain = "\u{80}\u{7f} !#[]~é".repeat(len);
-        assert_eq!(plain_len(plain.as_bytes()), plain.len());
+        assert_eq!(scanner::plain_len(plain.as_bytes()), plain.len());
     }
 }
 

@@ -123,7 +123,7 @@ pub(super) fn for_verification(jwk: &Jwk<'_>) -> Result<(), SkipReason> {
     let Some(operations) = jwk.key_ops else {
         return Ok(());
     };
-    if operations.kind != Kind::Array {
+    if !matches!(operations.kind, Kind::Array { .. }) {
         return Err(SkipReason::Malformed);
     }
     let mut verifies = false;

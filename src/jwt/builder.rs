@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use self::keys::KeySettings;
 use super::cache::Cache;
-use super::claims::Claims;
+use super::claims::{self, Claims, Reading};
 use super::error::Refusal;
 use super::headers::Headers;
 use super::jws::JwsRules;
@@ -54,7 +54,7 @@ pub struct VerifierBuilder<P = Jwt, C = ()> {
     policy: Policy,
     jws: JwsRules,
     keys: KeySettings,
-    parse: fn(&Claims<P>) -> Result<C, serde_json::Error>,
+    reading: Reading<C>,
     checks: Vec<Check<P, C>>,
     deny: Vec<Deny<P, C>>,
     cache: Option<Cache<P, C>>,
@@ -69,7 +69,7 @@ impl<P: Profile> VerifierBuilder<P> {
             policy,
             jws: JwsRules::new(),
             keys: KeySettings::new(source),
-            parse: |_| Ok(()),
+            reading: claims::registered,
             checks: Vec::new(),
             deny: Vec::new(),
             cache: None,
@@ -82,14 +82,14 @@ impl<P: Profile> VerifierBuilder<P> {
     /// refused. To be called before [`check`](Self::check), [`deny`](Self::deny) and
     /// [`cache`](Self::cache).
     pub fn claims<C: DeserializeOwned + Send + Sync + 'static>(self) -> VerifierBuilder<P, C> {
-        self.turned("claims", |claims| claims.deserialize(), |_| {})
+        self.turned("claims", claims::with_own, |_| {})
     }
 
     /// The same settings for another kind of token or another type of claims.
     fn turned<Q: Profile, C>(
         self,
         setting: &'static str,
-        parse: fn(&Claims<Q>) -> Result<C, serde_json::Error>,
+        reading: Reading<C>,
         change: impl FnOnce(&mut Policy),
     ) -> VerifierBuilder<Q, C> {
         // These take the claims of one kind of token; to drop a check would let others in.
@@ -109,7 +109,7 @@ impl<P: Profile> VerifierBuilder<P> {
             policy,
             jws: self.jws,
             keys: self.keys,
-            parse,
+            reading,
             checks: Vec::new(),
             deny: Vec::new(),
             cache: None,
@@ -129,14 +129,11 @@ impl VerifierBuilder {
     /// To be called before [`check`](Self::check), [`deny`](Self::deny) and
     /// [`cache`](Self::cache).
     pub fn rfc9068(self) -> VerifierBuilder<AccessToken> {
-        self.untyped().turned(
-            "rfc9068",
-            |_| Ok(()),
-            |policy| {
+        self.untyped()
+            .turned("rfc9068", claims::registered, |policy| {
                 policy.types = Types::Required(vec!["at+jwt".to_owned()]);
                 policy.required = &["aud", "exp", "sub", "client_id", "iat", "jti"];
-            },
-        )
+            })
     }
 
     /// Takes only ID tokens (OpenID Connect Core §3.1.3.7): `typ` is absent or `JWT`, `aud`,
@@ -145,15 +142,12 @@ impl VerifierBuilder {
     /// To be called before [`check`](Self::check), [`deny`](Self::deny) and
     /// [`cache`](Self::cache).
     pub fn id_token(self) -> VerifierBuilder<IdToken> {
-        self.untyped().turned(
-            "id_token",
-            |_| Ok(()),
-            |policy| {
+        self.untyped()
+            .turned("id_token", claims::registered, |policy| {
                 policy.types = Types::Optional(vec!["JWT".to_owned()]);
                 policy.required = &["aud", "exp", "sub", "iat"];
                 policy.nobody_else = true;
-            },
-        )
+            })
     }
 
     /// A kind of token has a type of its own; to drop another would let others in.
@@ -466,7 +460,7 @@ impl<P: Profile, C: Send + Sync + 'static> VerifierBuilder<P, C> {
         Rules {
             policy: self.policy,
             jws: self.jws,
-            parse: self.parse,
+            reading: self.reading,
             checks: self.checks,
             deny: self.deny,
             cache: self.cache,

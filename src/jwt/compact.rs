@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use base64_simd::{Out, URL_SAFE_NO_PAD};
-use memchr::{memchr, memrchr};
+use memchr::memchr_iter;
 
 use super::error::VerifyError;
 use crate::json::{self, Value};
@@ -54,7 +54,9 @@ impl<'a> Segments<'a> {
         if token.len() > max_len {
             return Err(VerifyError::TooLarge);
         }
-        let (Some(first), Some(last)) = (memchr(b'.', token), memrchr(b'.', token)) else {
+        // From the front to the end, as memory is fetched.
+        let mut dots = memchr_iter(b'.', token);
+        let (Some(first), Some(last), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(SHAPE);
         };
         let (Some(header), Some(payload), Some(signature), Some(signed)) = (
@@ -65,7 +67,7 @@ impl<'a> Segments<'a> {
         ) else {
             return Err(SHAPE);
         };
-        if header.is_empty() || memchr(b'.', payload).is_some() {
+        if header.is_empty() {
             return Err(SHAPE);
         }
         if signature.is_empty() {

@@ -1,7 +1,7 @@
 //! What a token must satisfy, by the keys at hand and at a given time. Pure, but for the cache.
 
 use super::cache::Cache;
-use super::claims::{Claims, Registered};
+use super::claims::{Claims, Reading};
 use super::compact::{Header, Scratch, Segments};
 use super::confirmation::Presented;
 use super::error::{Refusal, VerifyError};
@@ -20,7 +20,7 @@ pub(super) type Deny<P, C> = Box<dyn Fn(&Claims<P, C>) -> bool + Send + Sync>;
 pub(crate) struct Rules<P, C> {
     pub(super) policy: Policy,
     pub(super) jws: JwsRules,
-    pub(super) parse: fn(&Claims<P>) -> Result<C, serde_json::Error>,
+    pub(super) reading: Reading<C>,
     pub(super) checks: Vec<Check<P, C>>,
     pub(super) deny: Vec<Deny<P, C>>,
     pub(super) cache: Option<Cache<P, C>>,
@@ -147,12 +147,10 @@ impl<P: Profile, C> Rules<P, C> {
         presented: Presented<'_>,
         now: Wall,
     ) -> Result<Claims<P, C>, VerifyError> {
-        let registered = Registered::read(segments.claims()?, &self.policy.groups_claim)?;
-        self.policy.check(&registered, presented, now)?;
-        let plain = Claims::<P>::new(registered, ());
-        let custom = (self.parse)(&plain)
-            .map_err(|_| VerifyError::Malformed("the claims do not fit the application's type"))?;
-        let claims = plain.with_custom(custom);
+        let judge = |registered: &_| self.policy.check(registered, presented, now);
+        let (registered, custom) =
+            (self.reading)(segments.claims()?, &self.policy.groups_claim, &judge)?;
+        let claims = Claims::new(registered, custom);
         self.ask_application(&claims)?;
         Ok(claims)
     }

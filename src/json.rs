@@ -9,7 +9,7 @@
 mod names;
 mod scanner;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 use std::ops::Range;

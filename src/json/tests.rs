@@ -94,6 +94,11 @@ fn refuses_what_is_not_one_object() {
         r#"{"a":"\u12g4"}"#,
         "\u{feff}{}",
         r#"{'a':1}"#,
+        "\0{}",
+        "{\0}",
+        "{\"a\":1\0}",
+        "{\"a\"\0:1}",
+        "{}\0",
     ] {
         assert_eq!(members(text), Err(Flaw::Syntax), "{text}");
         let slowly = members(&format!("{text}\n"));
@@ -146,7 +151,7 @@ fn is_bounded_in_depth_and_number() {
     );
 }
 
-fn any_json() -> impl Strategy<Value = serde_json::Value> {
+pub(crate) fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
         any::<bool>().prop_map(Into::into),

@@ -1,6 +1,9 @@
 //! The members of a payload that was read, and a type of the application's own filled from them:
 //! what was found once is not looked for again.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::iter::Flatten;
 use std::slice;
@@ -50,14 +53,20 @@ impl Members {
         }
     }
 
-    /// All of `payload`, whose members these are, as a type of the application's own.
+    /// All of `payload`, whose members these are, as a type of the application's own: as serde_json
+    /// would read it.
     pub(super) fn deserialize<T: DeserializeOwned>(&self, payload: &str) -> Result<T, Error> {
-        match self.noted.get(..self.len) {
-            Some(members) if !self.missing => T::deserialize(Payload {
+        let members = self.noted.get(..self.len).filter(|_| !self.missing);
+        let filled = members.map(|members| {
+            T::deserialize(Payload {
                 text: payload,
                 members,
-            }),
-            _ => serde_json::from_str(payload),
+            })
+        });
+        match filled {
+            Some(Ok(filled)) => Ok(filled),
+            // It has the better errors, and takes numbers for names.
+            Some(Err(_)) | None => serde_json::from_str(payload),
         }
     }
 }
@@ -70,7 +79,10 @@ macro_rules! leave_to_serde_json {
             $($argument: $kind,)*
             visitor: V,
         ) -> Result<V::Value, Error> {
-            serde_json::Deserializer::from_str(self.text()).$method($($argument,)* visitor)
+            let mut text = serde_json::Deserializer::from_str(self.text());
+            let value = text.$method($($argument,)* visitor)?;
+            text.end()?;
+            Ok(value)
         }
     )*};
 }
@@ -191,7 +203,7 @@ impl<'de> Deserializer<'de> for Claim<'de> {
         match self.0.string() {
             Some(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
             Some(Cow::Owned(text)) => visitor.visit_string(text),
-            None => serde_json::Deserializer::from_str(self.text()).deserialize_str(visitor),
+            None => Err(Error::custom("not a string")),
         }
     }
 

@@ -69,10 +69,10 @@ impl Registered {
         .map_err(|_| VerifyError::Malformed("the claims are not one strict JSON object"))?;
         let mut claims = Self::default();
         let mut unescaped = String::new();
-        for (claim, place) in Claim::ALL.into_iter().zip(found) {
+        for (claim, place) in Claim::ALL.iter().zip(&found) {
             if let Some(place) = place {
                 claims
-                    .set(claim, &payload, &mut unescaped, place.of(&payload))
+                    .set(*claim, &payload, &mut unescaped, place.of(&payload))
                     .ok_or_else(|| VerifyError::InvalidClaim(claim.name()))?;
             }
         }

@@ -1,6 +1,7 @@
 //! One table: who is measured, what each has to show beforehand, and what is promised of ours.
 
 use std::fmt::Display;
+use std::hint::black_box;
 use std::sync::Arc;
 
 use crate::harness::{Contender, compare};
@@ -33,7 +34,12 @@ impl<'a> Entrant<'a> {
             }
             Ok(allocations(|| drop(run())))
         };
-        let work = move || again().unwrap_or_else(|error| panic!("{error}"));
+        let work = move || {
+            // By reference, as `Contender::new` looks at it.
+            if let Err(error) = black_box(&again()) {
+                panic!("{error}");
+            }
+        };
         Self::guarded(Contender::new(name, work), gate)
     }
 

@@ -122,7 +122,7 @@ impl<'de> Deserializer<'de> for Payload<'de> {
         let mut rest = Rest {
             payload: self.text,
             members: self.members.iter().flatten(),
-            value: None,
+            begun: None,
         };
         let filled = visitor.visit_map(&mut rest)?;
         if rest.members.next().is_none() {
@@ -161,7 +161,8 @@ impl<'de> Deserializer<'de> for Payload<'de> {
 struct Rest<'de> {
     payload: &'de str,
     members: Flatten<slice::Iter<'de, Option<Member>>>,
-    value: Option<Claim<'de>>,
+    /// The one whose name was read, and whose value was not.
+    begun: Option<&'de Member>,
 }
 
 impl<'de> MapAccess<'de> for &mut Rest<'de> {
@@ -171,17 +172,17 @@ impl<'de> MapAccess<'de> for &mut Rest<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        let Some(member) = self.members.next() else {
+        self.begun = self.members.next();
+        let Some(member) = self.begun else {
             return Ok(None);
         };
-        self.value = Some(Claim(member.value.of(self.payload)));
         let name = member.name.of(self.payload).string().unwrap_or_default();
         seed.deserialize(name.into_deserializer()).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
-        match self.value.take() {
-            Some(value) => seed.deserialize(value),
+        match self.begun.take() {
+            Some(member) => seed.deserialize(Claim(member.value.of(self.payload))),
             None => Err(Error::custom("a value was asked for before its name")),
         }
     }

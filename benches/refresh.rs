@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use harness::signature::components;
 use harness::{Contender, compare};
 use midil_auth::jwks::{Algorithm, KeySet};
 use midil_auth::testing::SigningKey;
@@ -23,18 +24,6 @@ const KEYS: usize = 10;
 
 fn read(set: &str) -> KeySet {
     KeySet::from_json(set.as_bytes()).expect("a set")
-}
-
-fn components(jwk: &Value) -> RsaPublicKeyComponents<Vec<u8>> {
-    let member = |name: &str| {
-        base64_simd::URL_SAFE_NO_PAD
-            .decode_to_vec(jwk[name].as_str().expect("a member"))
-            .expect("base64url")
-    };
-    RsaPublicKeyComponents {
-        n: member("n"),
-        e: member("e"),
-    }
 }
 
 fn prepare(components: &RsaPublicKeyComponents<Vec<u8>>) -> ParsedPublicKey {

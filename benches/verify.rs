@@ -12,7 +12,7 @@ mod harness;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
+use harness::signature::{parsed, split};
 use harness::{Contender, compare, compare_on};
 use jsonwebtoken::{DecodingKey, Validation};
 use midil_auth::Verifier;
@@ -88,17 +88,8 @@ impl Fixture {
 
     /// The bare signature check, with everything decoded and parsed beforehand.
     fn raw(&self) -> impl Fn() + Sync + use<> {
-        let key = parsed(&self.key);
-        let decode = |text: &str| {
-            base64_simd::URL_SAFE_NO_PAD
-                .decode_to_vec(text)
-                .expect("base64url")
-        };
-        let split = |token: &String| {
-            let (signed, signature) = token.rsplit_once('.').expect("three segments");
-            (signed.as_bytes().to_vec(), decode(signature))
-        };
-        let signed: Vec<_> = self.tokens.iter().map(split).collect();
+        let key = parsed(&self.key.jwk(), self.key.algorithm());
+        let signed: Vec<_> = self.tokens.iter().map(|token| split(token)).collect();
         let turn = AtomicUsize::new(0);
         move || {
             let now = turn.load(Ordering::Relaxed);
@@ -107,28 +98,6 @@ impl Fixture {
             key.verify_sig(message, signature).expect("good");
         }
     }
-}
-
-fn parsed(key: &SigningKey) -> ParsedPublicKey {
-    let jwk = key.jwk();
-    let member = |name: &str| {
-        base64_simd::URL_SAFE_NO_PAD
-            .decode_to_vec(jwk[name].as_str().expect("a member"))
-            .expect("base64url")
-    };
-    match key.algorithm() {
-        Algorithm::RS256 => {
-            let (n, e) = (member("n"), member("e"));
-            RsaPublicKeyComponents { n, e }
-                .to_parsed_public_key(&signature::RSA_PKCS1_2048_8192_SHA256)
-        }
-        Algorithm::ES256 => {
-            let point = [&[4][..], &member("x"), &member("y")].concat();
-            ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)
-        }
-        _ => ParsedPublicKey::new(&signature::ED25519, member("x")),
-    }
-    .expect("a key")
 }
 
 fn main() {

@@ -1,5 +1,7 @@
 //! What happens to credentials and keys, for whoever wants to know.
 
+pub(crate) mod log;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -342,7 +344,7 @@ impl Announcer {
     /// Logs the change and tells every subscriber; a slow one loses its oldest events and learns
     /// how many.
     pub(crate) fn announce(&self, actor: Actor, at: Wall, name: &Arc<str>, change: Change) {
-        log(actor, name, &change);
+        log::write(actor, name, &change);
         meter::happened(actor.as_str(), name, change.as_str());
         if let Some(sender) = &*self.0.lock() {
             // No subscriber is not an error.
@@ -365,70 +367,6 @@ impl Announcer {
     /// Ends every subscription once it has read what it was told.
     pub(crate) fn close(&self) {
         self.0.lock().take();
-    }
-}
-
-/// What the log calls this crate, wherever in it a line comes from.
-pub(crate) const TARGET: &str = "midil_auth";
-
-/// Failures in a row that are logged as warnings; more of the same are noise.
-const LOUD_FAILURES: u32 = 3;
-
-fn log(actor: Actor, name: &str, change: &Change) {
-    let actor = actor.as_str();
-    match change {
-        Change::RefreshFailed {
-            error,
-            failures,
-            next_attempt_in,
-            holding,
-        } if *failures <= LOUD_FAILURES => tracing::warn!(target: TARGET, actor,
-            name,
-            kind = error.as_str(),
-            error = %error,
-            failures,
-            ?next_attempt_in,
-            holding,
-            "refresh failed"
-        ),
-        Change::Expired { .. } => tracing::warn!(target: TARGET, actor, name, "expired"),
-        Change::Recovered { failures } => {
-            tracing::info!(target: TARGET, actor, name, failures, "recovered");
-        }
-        Change::Restarted { .. } => tracing::info!(target: TARGET, actor, "restarted"),
-        Change::SecretRejected { which } => {
-            tracing::warn!(target: TARGET, actor, name, which = which.as_str(), "secret rejected");
-        }
-        Change::SecretRotated { which } => {
-            tracing::info!(target: TARGET, actor, name, which = which.as_str(), "secret rotated");
-        }
-        Change::SecretUnavailable { which, error } => {
-            tracing::warn!(target: TARGET, actor, name, which = which.as_str(), error = %error, "secret unavailable");
-        }
-        Change::Restored { version, age } => {
-            tracing::info!(target: TARGET, actor, name, version, ?age, "restored");
-        }
-        Change::StoreFailed { operation, error } => {
-            let operation = operation.as_str();
-            let kind = error.as_str();
-            tracing::warn!(target: TARGET, actor, name, operation, kind, error = %error, "store failed");
-        }
-        Change::StoreIgnored { reason } if *reason != StoreErrorKind::Expired => {
-            tracing::warn!(target: TARGET, actor,
-                name,
-                reason = reason.as_str(),
-                "stored value ignored"
-            );
-        }
-        Change::ScopeNarrowed { .. } | Change::Throttled { .. } => {
-            tracing::warn!(target: TARGET, actor, name, change = change.as_str(), "needs attention");
-        }
-        Change::Rotated { version, .. } => {
-            tracing::info!(target: TARGET, actor, name, version, "keys rotated");
-        }
-        other => {
-            tracing::debug!(target: TARGET, actor, name, change = other.as_str(), "resource changed");
-        }
     }
 }
 

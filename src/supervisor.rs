@@ -253,7 +253,7 @@ impl Root {
         child.cell = None;
         let crashes = child.crashes;
         tracing::error!(
-            target: crate::event::TARGET,
+            target: crate::event::log::TARGET,
             actor = actor.as_str(),
             crashes,
             ?delay,

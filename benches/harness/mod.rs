@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub(crate) mod signature;
+
 use std::hint::black_box;
 use std::sync::Barrier;
 

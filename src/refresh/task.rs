@@ -37,7 +37,7 @@ pub(super) fn fetch<T: Resource>(
     let (id, source, address) = (entry.id, Arc::clone(&entry.source), Arc::clone(address));
     let in_service = entry.publisher.published().load().value.clone();
     let span = tracing::info_span!(
-        target: crate::event::TARGET,
+        target: crate::event::log::TARGET,
         parent: None,
         "midil_auth.fetch",
         actor = T::ACTOR.as_str(),

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
+use aws_lc_rs::signature::ParsedPublicKey;
 use midil_auth::jwks::Algorithm;
 use midil_auth::testing::SigningKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::harness::signature;
 
 pub(crate) const ISSUER: &str = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abcd1234";
 pub(crate) const AUDIENCE: &str = "orders";
@@ -92,40 +94,15 @@ impl Fixture {
 
     /// The key for the bare signature check.
     pub(crate) fn parsed(&self) -> ParsedPublicKey {
-        let member = |name: &str| decode(self.jwk[name].as_str().expect("a member"));
-        match self.algorithm {
-            Algorithm::RS256 => {
-                let (n, e) = (member("n"), member("e"));
-                RsaPublicKeyComponents { n, e }
-                    .to_parsed_public_key(&signature::RSA_PKCS1_2048_8192_SHA256)
-            }
-            Algorithm::ES256 => {
-                let point = [&[4][..], &member("x"), &member("y")].concat();
-                ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)
-            }
-            _ => ParsedPublicKey::new(&signature::ED25519, member("x")),
-        }
-        .expect("a key")
+        signature::parsed(&self.jwk, self.algorithm)
     }
 }
 
-/// What is signed, and the signature decoded.
-pub(crate) fn split(token: &str) -> (Vec<u8>, Vec<u8>) {
-    let (signed, signature) = token.rsplit_once('.').expect("three segments");
-    (signed.as_bytes().to_vec(), decode(signature))
-}
-
 fn with_another_signature(token: &str) -> String {
-    let (signed, mut signature) = split(token);
+    let (signed, mut signature) = signature::split(token);
     let middle = signature.len() / 2;
     signature[middle] ^= 1;
     let signed = String::from_utf8(signed).expect("text");
     let signature = base64_simd::URL_SAFE_NO_PAD.encode_to_string(signature);
     format!("{signed}.{signature}")
-}
-
-fn decode(text: &str) -> Vec<u8> {
-    base64_simd::URL_SAFE_NO_PAD
-        .decode_to_vec(text)
-        .expect("base64url")
 }

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use midil_auth::jwks::Algorithm;
 use midil_auth::{Auth, Verifier};
 
-use crate::fixture::{AUDIENCE, Custom, Fixture, ISSUER, TOKENS, split};
+use crate::fixture::{AUDIENCE, Custom, Fixture, ISSUER, TOKENS};
 use crate::harness::Contender;
+use crate::harness::signature::split;
 use crate::middleware;
 use crate::process::{Language, Process};
 use crate::table::{Entrant, Table, allocations};

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use midil_auth::Verifier;
 use midil_auth::jwks::{Algorithm, KeySet};
+use midil_auth::jwt::Jwt;
 use midil_auth::testing::{SigningKey, TestClock};
 use serde_json::{Map, Value, json};
 
@@ -21,7 +22,7 @@ static SIGNER: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(Algorithm::EdDSA, "fuzz"));
 
 /// The public keys of the corpus and that of the signer.
-static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+static VERIFIER: LazyLock<Verifier<Jwt, Map<String, Value>>> = LazyLock::new(|| {
     let corpus = include_str!("../../tests/corpus/keys.json");
     let corpus: Value = serde_json::from_str(corpus).expect("JSON");
     let mut keys = corpus["all"]["keys"].as_array().expect("keys").clone();
@@ -29,6 +30,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     let keys = json!({ "keys": keys }).to_string();
     Verifier::builder("https://idp.example.com")
         .audience("https://api.example.com")
+        .claims()
         .fixed_with_clock(
             KeySet::from_json(keys.as_bytes()).expect("usable keys"),
             TestClock::fixed(NOW).clock(),
@@ -60,6 +62,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(payload["exp"].as_f64().expect("a number") > NOW as f64);
     assert!(claims.audience().contains("https://api.example.com"));
     assert_eq!(claims.subject(), payload.get("sub").and_then(Value::as_str));
+    assert_eq!(claims.custom(), &payload);
     for (name, value) in &payload {
         assert_eq!(claims.get(name).as_ref(), Some(value), "{name}");
     }

@@ -14,6 +14,7 @@ pub(crate) mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 
+pub(crate) use names::{LOOKS, look};
 use scanner::Scanner;
 
 /// What is wrong with the text.
@@ -81,7 +82,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Where it stands in the text, unless that is beyond four gigabytes.
+    /// Where it stands in the text; `None` beyond four gigabytes.
     pub(crate) fn place(self) -> Option<Place> {
         Some(Place {
             kind: self.kind,

@@ -35,7 +35,7 @@ impl<'a> Names<'a> {
             && self.many.is_none()
         {
             *slot = plain;
-            let look = look(plain);
+            let look = 1 << look(plain);
             if self.looks & look != 0 && self.is_known(plain) {
                 return Err(Flaw::Duplicate);
             }
@@ -64,9 +64,13 @@ impl<'a> Names<'a> {
     }
 }
 
-/// One bit, by what is quickly seen of a name.
-fn look(bytes: &[u8]) -> u64 {
-    let byte = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or(0));
-    let look = bytes.len() * 5 + byte(bytes.first()) * 3 + byte(bytes.last());
-    1 << (look % 64)
+/// How many looks there are.
+pub(crate) const LOOKS: usize = 64;
+
+/// What is quickly seen of a name.
+pub(crate) const fn look(name: &[u8]) -> usize {
+    match name {
+        [first, .., last] => (name.len() + *first as usize * 3 + *last as usize * 2) % LOOKS,
+        _ => 0,
+    }
 }

@@ -1,5 +1,7 @@
 //! The claims that are looked at, by name.
 
+use crate::json::{LOOKS, look};
+
 /// A claim that is looked at.
 #[derive(Clone, Copy)]
 pub(in crate::jwt) enum Claim {
@@ -133,12 +135,3 @@ static BY_LOOK: [Option<Claim>; LOOKS] = {
     }
     by_look
 };
-
-const LOOKS: usize = 64;
-
-const fn look(name: &[u8]) -> usize {
-    match name {
-        [first, .., last] => (name.len() + *first as usize * 3 + *last as usize * 2) % LOOKS,
-        _ => 0,
-    }
-}

@@ -55,6 +55,10 @@ impl Registered {
         groups_claim: &str,
         mut note: impl FnMut(Value<'_>, Value<'_>),
     ) -> Result<Arc<Self>, VerifyError> {
+        // Else a place could be missing, and its claim with it.
+        if u32::try_from(payload.len()).is_err() {
+            return Err(VerifyError::TooLarge);
+        }
         let mut found = [None; Claim::ALL.len()];
         json::object_of(
             &payload,

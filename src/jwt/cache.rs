@@ -5,15 +5,16 @@
 //! who cannot sign, and compared in full. A hit says no more than "this signature is good, and by
 //! this key": whether the key still stands, and everything about the claims, is judged anew.
 
+mod words;
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use zeroize::Zeroizing;
 
+use self::words::Words;
 use super::claims::Claims;
 use super::compact::Header;
 use super::jws::JwsRules;
@@ -27,7 +28,7 @@ const MAX_TOKEN: usize = 8 * 1024;
 
 /// A verified token, its claims and the key that signed it.
 pub(super) struct Entry<P, C> {
-    token: Zeroizing<Vec<u8>>,
+    token: Words,
     pub(super) claims: Claims<P, C>,
     algorithm: Algorithm,
     kid: Option<Box<str>>,
@@ -109,8 +110,7 @@ impl<P, C> Cache<P, C> {
         let mut places = self.group(hash).iter();
         let found = places.find(|place| place.may_hold(hash))?.entry.load();
         let entry = found.as_ref()?;
-        // In constant time, so that who knows the end of a token cannot find out the rest.
-        let same = verify_slices_are_equal(&entry.token, token.as_bytes()).is_ok();
+        let same = entry.token.are(token);
         same.then_some(Hit(found))
     }
 
@@ -136,7 +136,7 @@ impl<P, C> Cache<P, C> {
         if let Some(place) = place {
             place.hash.store(hash, Ordering::Relaxed);
             place.entry.store(Some(Arc::new(Entry {
-                token: Zeroizing::new(token.as_bytes().to_vec()),
+                token: Words::of(token),
                 claims: (self.copy)(claims),
                 algorithm: header.algorithm,
                 kid: header.kid.as_deref().map(Into::into),

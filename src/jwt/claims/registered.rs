@@ -219,7 +219,7 @@ impl Registered {
         found
     }
 
-    pub(in crate::jwt) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+    pub(super) fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.payload())
     }
 }

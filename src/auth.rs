@@ -250,7 +250,7 @@ impl Auth {
         let handle = Handle::new(
             Arc::clone(&runtime.tokens),
             entry,
-            Arc::clone(&tree.lifeline),
+            Some(Arc::clone(&tree.lifeline)),
             runtime.clock.clone(),
         );
         let hot = runtime.tokens.count() <= MAX_CREDENTIALS;
@@ -286,7 +286,7 @@ impl Auth {
             Handle::new(
                 Arc::clone(&runtime.keys),
                 entry,
-                Arc::clone(&tree.lifeline),
+                Some(Arc::clone(&tree.lifeline)),
                 runtime.clock.clone(),
             ),
         );

@@ -194,6 +194,7 @@ impl Clock {
     /// Both clocks as a request path reads them: ahead of the precise ones by a scheduler tick at
     /// most (4 ms on common kernels), and behind only where the kernel's own tick is late, so that
     /// nothing is used beyond its end.
+    #[inline]
     pub(crate) fn coarse(&self) -> Moment {
         match &self.0 {
             Kind::System => system::coarse(),
@@ -241,6 +242,7 @@ mod system {
     /// What this thread read last is good for as long as the kernel's coarse clock stands still: it
     /// moves with every scheduler tick, and when a clock is set or the machine wakes up. It costs a
     /// quarter of a precise one.
+    #[inline]
     pub(super) fn coarse() -> Moment {
         thread_local! {
             static LAST: Cell<(Timespec, Moment)> = const { Cell::new((NEVER, Moment::ZERO)) };

@@ -1,5 +1,5 @@
-//! For tests: an issuer in process, mocks of both interfaces, sources by closure, one clock to
-//! advance. Feature `testing`.
+//! For tests: an issuer in process, mocks of both interfaces, a token to replace, sources by
+//! closure, one clock to advance. Feature `testing`.
 
 mod clock;
 mod fault;
@@ -12,6 +12,7 @@ mod keys;
 mod mock;
 mod requests;
 mod server;
+mod token;
 
 pub use clock::TestClock;
 pub use fault::{Endpoint, Fault};
@@ -19,3 +20,4 @@ pub use issuer::{Counts, TestIssuer, TestIssuerBuilder};
 pub use keys::SigningKey;
 pub use mock::{MockAuthn, MockAuthz, SourceFn, claims};
 pub use requests::LoggedRequest;
+pub use token::TestToken;

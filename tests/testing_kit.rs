@@ -11,8 +11,10 @@ use std::time::Duration;
 use midil_auth::event::Change;
 use midil_auth::jwks::KeySet;
 use midil_auth::jwt::VerifyError;
-use midil_auth::oauth2::{ClientCredentials, TokenError};
-use midil_auth::testing::{Endpoint, Fault, MockAuthn, MockAuthz, TestClock, TestIssuer};
+use midil_auth::oauth2::{AccessToken, ClientCredentials, TokenError, TokenHandle, TokenState};
+use midil_auth::testing::{
+    Endpoint, Fault, MockAuthn, MockAuthz, TestClock, TestIssuer, TestToken,
+};
 use midil_auth::{Auth, AuthError, AuthnProvider, AuthzProvider, Verifier};
 use serde_json::{Value, json};
 
@@ -240,4 +242,109 @@ async fn an_issuer_whose_clock_is_wrong_is_judged_by_ours() {
     verdict(-299).expect("a second is left");
     let error = verdict(-300).expect_err("behind by a lifetime");
     assert!(matches!(error, VerifyError::Expired), "{error:?}");
+}
+
+fn numbered(n: u64) -> AccessToken {
+    let token = AccessToken::bearer(n.to_string()).expect("fits");
+    token.expires_in(Duration::from_secs(3600))
+}
+
+fn number(token: &TokenHandle) -> u64 {
+    let header = token.authorization().expect("a token");
+    let value = header.to_str().expect("text");
+    let number = value.strip_prefix("Bearer ").expect("a bearer token");
+    number.parse().expect("a number")
+}
+
+#[test]
+fn whoever_reads_has_the_token_that_was_set_last_however_often_it_was_read_before() {
+    let test = TestToken::new(numbered(0)).expect("good");
+    let token = test.handle();
+    for n in 1..200 {
+        test.set(numbered(n)).expect("good");
+        for _ in 0..n % 40 {
+            assert_eq!(number(&token), n);
+        }
+        assert_eq!(token.status().version, n + 1);
+        assert_eq!(token.status().state, TokenState::Fresh);
+    }
+}
+
+#[test]
+fn no_thread_goes_back_to_an_older_token_while_it_is_replaced() {
+    const LAST: u64 = 20_000;
+    let test = TestToken::new(numbered(0)).expect("good");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let token = test.handle();
+                let mut last = 0;
+                while last < LAST {
+                    let next = number(&token);
+                    assert!(next >= last, "{next} after {last}");
+                    last = next;
+                }
+            });
+        }
+        for n in 1..=LAST {
+            test.set(numbered(n)).expect("good");
+        }
+    });
+}
+
+/// Where a header's bytes are, the last time that it is read so often.
+fn address(token: &TokenHandle, reads: usize) -> usize {
+    (0..reads).fold(0, |_, _| {
+        let header = token.authorization().expect("a token");
+        header.as_bytes().as_ptr().addr()
+    })
+}
+
+#[test]
+fn a_thread_that_reads_often_has_a_copy_of_its_own() {
+    let test = TestToken::new(numbered(0)).expect("good");
+    let token = test.handle();
+    let [shared, again] = [1, 1].map(|reads| address(&token, reads));
+    assert_eq!(shared, again);
+    let own = address(&token, 20);
+    assert_ne!(own, shared);
+    assert_eq!(own, address(&token, 1));
+    let other = std::thread::spawn(move || [1, 20].map(|reads| address(&token, reads)));
+    let [first, copied] = other.join().expect("read");
+    assert_eq!(first, shared);
+    assert!(copied != shared && copied != own);
+}
+
+#[test]
+fn a_test_token_expires_and_is_not_replaced_by_one_that_has() {
+    let clock = TestClock::fixed(1_900_000_000);
+    let test = TestToken::with_clock(numbered(0), &clock).expect("good");
+    let token = test.handle();
+    for _ in 0..20 {
+        assert_eq!(number(&token), 0);
+    }
+    clock.suspend(Duration::from_secs(3600));
+    let error = token.authorization().expect_err("expired");
+    assert!(matches!(error, TokenError::Expired { .. }), "{error}");
+
+    test.set(numbered(1)).expect("good");
+    let expired = numbered(2).expires_in(Duration::ZERO);
+    test.set(expired).expect_err("expired");
+    assert_eq!(number(&token), 1);
+    // Shorter than the one in service, and set all the same.
+    let shorter = numbered(3).expires_in(Duration::from_secs(60));
+    test.set(shorter).expect("good");
+    assert_eq!(number(&token), 3);
+}
+
+#[tokio::test]
+async fn a_renewal_waits_for_the_next_test_token() {
+    let test = TestToken::new(numbered(0)).expect("good");
+    let token = test.handle();
+    let refused = token.current().expect("a token");
+    let renewal = token.renew(&refused);
+    tokio::pin!(renewal);
+    assert!(futures_util::poll!(&mut renewal).is_pending());
+    test.set(numbered(1)).expect("good");
+    assert_eq!(renewal.await.expect("renewed").expose(), "1");
 }

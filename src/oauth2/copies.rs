@@ -20,8 +20,20 @@ pub(crate) const MAX_CREDENTIALS: usize = 64;
 #[derive(Default)]
 pub(super) struct Copies(OnceLock<Box<ThreadLocal<Own>>>);
 
+/// How often a thread reads a token before it has a copy of it: to make one, and to wipe it, takes
+/// as long as so many clones of what all share.
+const READS: u32 = 16;
+
 /// What one thread has.
-type Own = Apart<RefCell<Option<Copy>>>;
+type Own = Apart<RefCell<Reader>>;
+
+#[derive(Default)]
+struct Reader {
+    /// The snapshot that it read last, and how often.
+    generation: u64,
+    reads: u32,
+    copy: Option<Copy>,
+}
 
 /// On cache lines of its own, since what lies next to it belongs to another thread. Two, because
 /// processors fetch them in pairs.
@@ -36,40 +48,52 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Apart<T> {
 }
 
 struct Copy {
-    /// Of the snapshot that it was made from.
-    generation: u64,
     freshness: Freshness,
     authorization: HeaderValue,
+}
+
+impl Reader {
+    fn current(&self, handle: &Handle<AccessToken>) -> Option<&HeaderValue> {
+        let copy = self.copy.as_ref()?;
+        let good = self.generation == handle.generation()
+            && copy.freshness.is_usable(handle.clock().coarse());
+        good.then_some(&copy.authorization)
+    }
 }
 
 impl Copies {
     /// This thread's copy, while it is of the current token.
     pub(super) fn current(&self, handle: &Handle<AccessToken>) -> Option<Ref<'_, HeaderValue>> {
         let Apart(own) = self.0.get()?.get()?;
-        let copy = Ref::filter_map(own.borrow(), Option::as_ref).ok()?;
-        let good = copy.generation == handle.generation()
-            && copy.freshness.is_usable(handle.clock().coarse());
-        good.then(|| Ref::map(copy, |copy| &copy.authorization))
+        Ref::filter_map(own.borrow(), |own| own.current(handle)).ok()
     }
 
-    /// The header of the current token, which this thread has a copy of from now on.
+    /// The header of the current token, which this thread has a copy of once it has read it
+    /// [`READS`] times.
     pub(super) fn renewed(&self, handle: &Handle<AccessToken>) -> Result<HeaderValue, Absent> {
-        let now = handle.clock().coarse();
         // What is published meanwhile belongs to a later generation, and is copied then.
         let generation = handle.generation();
         let Apart(own) = self.0.get_or_init(Box::default).get_or_default();
-        let snapshot = handle.latest();
-        let Some(token) = snapshot.usable(now) else {
-            own.replace(None);
-            return handle.read(|token| token.authorization());
-        };
-        let authorization = token.copy_authorization();
-        own.replace(Some(Copy {
-            generation,
-            freshness: snapshot.freshness,
-            authorization: authorization.clone(),
-        }));
-        Ok(authorization)
+        let mut own = own.borrow_mut();
+        if own.generation != generation {
+            *own = Reader {
+                generation,
+                ..Reader::default()
+            };
+        }
+        own.reads = own.reads.saturating_add(1);
+        if own.reads >= READS {
+            let snapshot = handle.latest();
+            let token = snapshot.usable(handle.clock().coarse());
+            own.copy = token.map(|token| Copy {
+                freshness: snapshot.freshness,
+                authorization: token.copy_authorization(),
+            });
+            if let Some(copy) = &own.copy {
+                return Ok(copy.authorization.clone());
+            }
+        }
+        handle.read(|token| token.authorization())
     }
 }
 

@@ -136,9 +136,9 @@ impl TokenHandle {
 
     /// The value of the `Authorization` header, ready-made and marked sensitive.
     ///
-    /// Each thread has a copy of its own, so that threads do not slow each other down; it is made
-    /// when a thread first reads a new token, and ends with the last handle. Credentials beyond
-    /// the 64th of a runtime do without.
+    /// Each thread that reads a token often has a copy of its own, so that threads do not slow each
+    /// other down; it ends with the last handle. Credentials beyond the 64th of a runtime do
+    /// without.
     ///
     /// # Errors
     ///

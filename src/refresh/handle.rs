@@ -15,7 +15,8 @@ use crate::snapshot::Published;
 struct Lease<T: Resource> {
     address: Arc<Address<T>>,
     entry: Arc<Entry<T>>,
-    _lifeline: Arc<Lifeline>,
+    /// `None` where there is no tree to stop.
+    _lifeline: Option<Arc<Lifeline>>,
 }
 
 impl<T: Resource> Drop for Lease<T> {
@@ -51,7 +52,7 @@ impl<T: Resource> Handle<T> {
     pub(crate) fn new(
         address: Arc<Address<T>>,
         entry: Arc<Entry<T>>,
-        lifeline: Arc<Lifeline>,
+        lifeline: Option<Arc<Lifeline>>,
         clock: Clock,
     ) -> Self {
         Self {

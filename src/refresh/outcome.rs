@@ -80,19 +80,9 @@ impl<T: Resource> Desk<T> {
             return;
         };
         let state = slot.life.state();
-        slot.entry.publisher.update(|old| {
-            (!old.stopped).then(|| Snapshot {
-                value: Some(Arc::clone(&verdict.value)),
-                version: old.version
-                    + u64::from(verdict.change.as_ref().is_some_and(Change::is_new_value)),
-                freshness: verdict.freshness,
-                confirmed: begun.tick,
-                state,
-                failures: 0,
-                error: None,
-                stopped: false,
-            })
-        });
+        slot.entry
+            .publisher
+            .update(|old| (!old.stopped).then(|| verdict.after(old, begun.tick, state)));
         let name = Arc::clone(&slot.entry.name);
         if failures > 0 {
             self.announce(&name, Change::Recovered { failures });

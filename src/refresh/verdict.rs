@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::address::Entry;
+use super::lifecycle::State;
 use super::{Asked, Freshness, Resource, Snapshot};
+use crate::clock::Tick;
 use crate::event::Change;
 use crate::fault::{FetchError, FetchErrorKind};
 
@@ -68,5 +70,44 @@ impl<T: Resource> Verdict<T> {
             value: Arc::clone(value),
             freshness,
         })
+    }
+
+    /// What is published when the value, from a fetch that began at `confirmed`, follows `old`.
+    pub(super) fn after(&self, old: &Snapshot<T>, confirmed: Tick, state: State) -> Snapshot<T> {
+        let is_new = self.change.as_ref().is_some_and(Change::is_new_value);
+        Snapshot {
+            value: Some(Arc::clone(&self.value)),
+            version: old.version + u64::from(is_new),
+            freshness: self.freshness,
+            confirmed,
+            state,
+            failures: 0,
+            error: None,
+            stopped: false,
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<T: Resource> Entry<T> {
+    /// Puts `value` into service in the actor's stead, whatever was there.
+    pub(crate) fn serve(&self, value: T, now: crate::clock::Moment) -> Result<(), FetchError> {
+        self.refuse();
+        let asked = Asked {
+            at: now,
+            took: std::time::Duration::ZERO,
+            version: self.publisher.published().load().version + 1,
+            fresh_for: None,
+            draw: 0.0,
+            cause: crate::event::Cause::Demand,
+        };
+        let verdict = Verdict::on(self, Some(value), asked)?;
+        let state = State::Waiting {
+            until: verdict.freshness.refresh_at,
+            why: super::lifecycle::Why::Refresh,
+        };
+        self.publisher
+            .update(|old| Some(verdict.after(old, now.tick, state)));
+        Ok(())
     }
 }

@@ -260,6 +260,11 @@ fn a_token_that_comes_again_is_read_once() {
     // Each takes the place of the one that comes next.
     assert_eq!(reads(8, &tokens), 27);
     assert_eq!(reads(64, &tokens), 9);
+    let many: Vec<_> = (0..160)
+        .map(|n| signer.token(&claims(&n.to_string(), 60)))
+        .collect();
+    // Not full, and none pushes another out.
+    assert_eq!(reads(256, &many), 160);
     assert_eq!(reads(8, &[signer.token(&claims("refused", 60))]), 3);
     let padded = |bytes: usize| {
         let mut claims = claims("1", 60);

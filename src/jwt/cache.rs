@@ -20,8 +20,12 @@ use super::compact::Header;
 use super::jws::JwsRules;
 use crate::jwks::{Algorithm, Identity, Key, KeySet};
 
-/// Places in which one token may be.
+/// Places in a group. A token may be in either of two groups: at three quarters full hardly any two
+/// push each other out, where with one group to each one in twenty would be lost.
 const WAYS: usize = 8;
+
+/// The hash of no token.
+const FREE: u64 = 0;
 
 /// Larger tokens are not kept, so that the number of entries bounds the memory.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -67,7 +71,7 @@ struct Place<P, C> {
 impl<P, C> Place<P, C> {
     fn empty() -> Self {
         Self {
-            hash: AtomicU64::new(0),
+            hash: AtomicU64::new(FREE),
             entry: ArcSwapOption::empty(),
         }
     }
@@ -75,14 +79,10 @@ impl<P, C> Place<P, C> {
     fn may_hold(&self, hash: u64) -> bool {
         self.hash.load(Ordering::Relaxed) == hash
     }
-
-    fn is_free(&self) -> bool {
-        self.entry.load().is_none()
-    }
 }
 
-/// A fixed number of places in groups; where a newcomer's group is full, each place is given up
-/// in turn.
+/// A fixed number of places in groups. A newcomer goes to the emptier one of its two; where both are
+/// full, each place is given up in turn.
 pub(super) struct Cache<P, C> {
     places: Box<[Place<P, C>]>,
     /// So that nobody knows what falls on one place.
@@ -107,7 +107,8 @@ impl<P, C> Cache<P, C> {
     /// The entry of exactly this token.
     pub(super) fn find(&self, token: &str) -> Option<Hit<P, C>> {
         let hash = self.hash(token);
-        let mut places = self.group(hash).iter();
+        let [first, second] = self.groups(hash);
+        let mut places = first.iter().chain(second);
         let found = places.find(|place| place.may_hold(hash))?.entry.load();
         let entry = found.as_ref()?;
         let same = entry.token.are(token);
@@ -126,13 +127,19 @@ impl<P, C> Cache<P, C> {
             return;
         }
         let hash = self.hash(token);
-        let group = self.group(hash);
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % WAYS;
-        let place = group
-            .iter()
+        let [first, second] = self.groups(hash);
+        let free = |group: &[Place<P, C>]| group.iter().filter(|it| it.may_hold(FREE)).count();
+        let emptier = if free(second) > free(first) {
+            second
+        } else {
+            first
+        };
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % (2 * WAYS);
+        let both = || first.iter().chain(second);
+        let place = both()
             .find(|place| place.may_hold(hash))
-            .or_else(|| group.iter().find(|place| place.is_free()))
-            .or_else(|| group.get(turn));
+            .or_else(|| emptier.iter().find(|place| place.may_hold(FREE)))
+            .or_else(|| both().nth(turn));
         if let Some(place) = place {
             place.hash.store(hash, Ordering::Relaxed);
             place.entry.store(Some(Arc::new(Entry {
@@ -162,13 +169,16 @@ impl<P, C> Cache<P, C> {
         let [low_key, high_key] = self.keys;
         let low = u128::from(u64::from_le_bytes(low) ^ low_key);
         let product = low * u128::from(u64::from_le_bytes(high) ^ high_key);
-        (product ^ (product >> 64)) as u64
+        ((product ^ (product >> 64)) as u64).max(FREE + 1)
     }
 
-    fn group(&self, hash: u64) -> &[Place<P, C>] {
-        let groups = (self.places.len() / WAYS).max(1);
-        let first = usize::try_from(hash % groups as u64).unwrap_or(0) * WAYS;
-        self.places.get(first..first + WAYS).unwrap_or_default()
+    /// Where a token may be, by either half of its hash.
+    fn groups(&self, hash: u64) -> [&[Place<P, C>]; 2] {
+        let groups = (self.places.len() / WAYS) as u64;
+        [hash >> 32, hash & u64::from(u32::MAX)].map(|half| {
+            let first = ((half * groups) >> 32) as usize * WAYS;
+            self.places.get(first..first + WAYS).unwrap_or_default()
+        })
     }
 }
 

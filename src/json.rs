@@ -30,18 +30,19 @@ pub(crate) enum Flaw {
 pub(crate) struct Value<'a> {
     pub(crate) kind: Kind,
     text: &'a str,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    // First, so that a list of nothing is made of zeros.
+    Null,
     /// `of_strings` where it holds nothing else.
     Array {
         of_strings: bool,
     },
     Bool,
-    Null,
     Number,
     Object,
     /// `escaped` where what stands between the quotes is not the string itself.
@@ -59,13 +60,20 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Nowhere.
+    pub(crate) const NONE: Self = Self {
+        kind: Kind::Null,
+        start: 0,
+        end: 0,
+    };
+
     /// The value that stands there in `text`.
     pub(crate) const fn of(self, text: &str) -> Value<'_> {
         Value {
             kind: self.kind,
             text,
-            start: self.start as usize,
-            end: self.end as usize,
+            start: self.start,
+            end: self.end,
         }
     }
 }
@@ -78,35 +86,41 @@ impl<'a> Value<'a> {
             kind: Kind::String { escaped },
             text,
             start: 0,
-            end: text.len(),
+            // It stood in a text that is not too long.
+            end: u32::try_from(text.len()).unwrap_or_default(),
         }
     }
 
-    /// Where it stands in the text; `None` beyond four gigabytes.
-    pub(crate) fn place(self) -> Option<Place> {
-        Some(Place {
+    /// Where it stands in the text.
+    pub(crate) const fn place(self) -> Place {
+        Place {
             kind: self.kind,
-            start: u32::try_from(self.start).ok()?,
-            end: u32::try_from(self.end).ok()?,
-        })
+            start: self.start,
+            end: self.end,
+        }
     }
 
-    /// Where it stands in the text.
-    pub(crate) const fn range(self) -> Range<usize> {
+    /// The same, from where to where.
+    pub(crate) const fn range(self) -> Range<u32> {
         self.start..self.end
     }
 
     /// The value as it is written.
     pub(crate) fn raw(self) -> &'a str {
-        self.text.get(self.range()).unwrap_or_default()
+        self.text.get(wide(self.range())).unwrap_or_default()
     }
 
     /// Where the characters of a string stand that is written without escapes.
-    pub(crate) const fn plain(self) -> Option<Range<usize>> {
+    pub(crate) const fn plain(self) -> Option<Range<u32>> {
         match self.kind {
             Kind::String { escaped: false } => Some(self.start + 1..self.end - 1),
             _ => None,
         }
+    }
+
+    /// The string, if it is one that is written without escapes.
+    pub(crate) fn plain_text(self) -> Option<&'a str> {
+        self.text.get(wide(self.plain()?))
     }
 
     pub(crate) const fn is_string(self) -> bool {
@@ -116,8 +130,8 @@ impl<'a> Value<'a> {
     /// The string, if it is one.
     #[inline]
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
-        match self.plain() {
-            Some(range) => self.text.get(range).map(Cow::Borrowed),
+        match self.plain_text() {
+            Some(plain) => Some(Cow::Borrowed(plain)),
             None => self.unescaped().map(Cow::Owned),
         }
     }
@@ -137,6 +151,10 @@ impl<'a> Value<'a> {
         // A date is a whole number as a rule, and those are read faster.
         whole(raw).or_else(|| raw.parse().ok())
     }
+}
+
+const fn wide(range: Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
 }
 
 /// A number of so few digits that every one of them is a double.

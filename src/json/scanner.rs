@@ -6,7 +6,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use super::names::Names;
-use super::{Flaw, Kind, Value};
+use super::{Flaw, Kind, Value, wide};
 
 /// Deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 16;
@@ -46,6 +46,7 @@ impl<'a> Scanner<'a> {
         mut self,
         each: &mut impl FnMut(&[u8], Value<'a>, Value<'a>) -> Option<u8>,
     ) -> Result<(), Flaw> {
+        self.is_short()?;
         let end = match self.next(0) {
             (b'{', at) => self.members(at + 1, 0, each)?,
             _ => return Err(Flaw::Syntax),
@@ -55,11 +56,20 @@ impl<'a> Scanner<'a> {
 
     /// Reads one array and nothing else.
     pub(super) fn array(mut self, each: &mut impl FnMut(Value<'a>)) -> Result<(), Flaw> {
+        self.is_short()?;
         let end = match self.next(0) {
             (b'[', at) => self.elements(at + 1, 0, each)?,
             _ => return Err(Flaw::Syntax),
         };
         self.finish(end)
+    }
+
+    /// Whether every place in it fits into a [`Value`].
+    fn is_short(&self) -> Result<(), Flaw> {
+        match u32::try_from(self.text.len()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Flaw::TooMuch),
+        }
     }
 
     fn finish(self, at: usize) -> Result<(), Flaw> {
@@ -216,8 +226,8 @@ impl<'a> Scanner<'a> {
         Value {
             kind,
             text: self.text,
-            start,
-            end,
+            start: start as u32,
+            end: end as u32,
         }
     }
 
@@ -229,7 +239,7 @@ impl<'a> Scanner<'a> {
 
     fn says(&self, name: Value<'a>) -> Result<Cow<'a, [u8]>, Flaw> {
         if let Some(range) = name.plain() {
-            let says = self.text.as_bytes().get(range).ok_or(Flaw::Syntax)?;
+            let says = self.text.as_bytes().get(wide(range)).ok_or(Flaw::Syntax)?;
             return Ok(Cow::Borrowed(says));
         }
         let says = name.string().ok_or(Flaw::Syntax)?;

@@ -5,10 +5,10 @@
 mod tests;
 
 use std::borrow::Cow;
-use std::iter::Flatten;
 use std::slice;
 
 use serde::Deserializer;
+use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, Visitor,
 };
@@ -21,7 +21,7 @@ const MOST: usize = 32;
 
 /// Where the members of a payload stand.
 pub(super) struct Members {
-    noted: [Option<Member>; MOST],
+    noted: [Member; MOST],
     len: usize,
     /// Whether one could not be noted.
     missing: bool,
@@ -33,23 +33,32 @@ struct Member {
     value: Place,
 }
 
+impl Member {
+    const NONE: Self = Self {
+        name: Place::NONE,
+        value: Place::NONE,
+    };
+}
+
 impl Members {
     pub(super) const fn new() -> Self {
         Self {
-            noted: [None; MOST],
+            noted: [Member::NONE; MOST],
             len: 0,
             missing: false,
         }
     }
 
     pub(super) fn note(&mut self, name: Value<'_>, value: Value<'_>) {
-        if let Some(slot) = self.noted.get_mut(self.len)
-            && let (Some(name), Some(value)) = (name.place(), value.place())
-        {
-            *slot = Some(Member { name, value });
-            self.len += 1;
-        } else {
-            self.missing = true;
+        match self.noted.get_mut(self.len) {
+            Some(slot) => {
+                *slot = Member {
+                    name: name.place(),
+                    value: value.place(),
+                };
+                self.len += 1;
+            }
+            None => self.missing = true,
         }
     }
 
@@ -106,7 +115,7 @@ macro_rules! leave_scalars_and_sequences_to_serde_json {
 
 struct Payload<'de> {
     text: &'de str,
-    members: &'de [Option<Member>],
+    members: &'de [Member],
 }
 
 impl<'de> Payload<'de> {
@@ -121,7 +130,7 @@ impl<'de> Deserializer<'de> for Payload<'de> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let mut rest = Rest {
             payload: self.text,
-            members: self.members.iter().flatten(),
+            members: self.members.iter(),
             begun: None,
         };
         let filled = visitor.visit_map(&mut rest)?;
@@ -160,7 +169,7 @@ impl<'de> Deserializer<'de> for Payload<'de> {
 /// The members that are still to be read.
 struct Rest<'de> {
     payload: &'de str,
-    members: Flatten<slice::Iter<'de, Option<Member>>>,
+    members: slice::Iter<'de, Member>,
     /// The one whose name was read, and whose value was not.
     begun: Option<&'de Member>,
 }
@@ -176,8 +185,15 @@ impl<'de> MapAccess<'de> for &mut Rest<'de> {
         let Some(member) = self.begun else {
             return Ok(None);
         };
-        let name = member.name.of(self.payload).string().unwrap_or_default();
-        seed.deserialize(name.into_deserializer()).map(Some)
+        let name = member.name.of(self.payload);
+        match name.plain_text() {
+            Some(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
+            None => {
+                let name = name.string().unwrap_or_default();
+                seed.deserialize(name.into_deserializer())
+            }
+        }
+        .map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {

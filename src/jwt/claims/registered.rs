@@ -32,10 +32,10 @@ pub(in crate::jwt) struct Span {
 }
 
 impl Span {
-    fn new(range: Range<usize>) -> Option<Self> {
+    fn new(range: Range<u32>) -> Option<Self> {
         Some(Self {
-            start: u32::try_from(range.start).ok()?,
-            end: NonZeroU32::new(u32::try_from(range.end).ok()?)?,
+            start: range.start,
+            end: NonZeroU32::new(range.end)?,
         })
     }
 
@@ -55,10 +55,6 @@ impl Registered {
         groups_claim: &str,
         mut note: impl FnMut(Value<'_>, Value<'_>),
     ) -> Result<Arc<Self>, VerifyError> {
-        // Else a place could be missing, and its claim with it.
-        if u32::try_from(payload.len()).is_err() {
-            return Err(VerifyError::TooLarge);
-        }
         let mut found = [None; Claim::ALL.len()];
         json::object_of(
             &payload,
@@ -66,7 +62,7 @@ impl Registered {
             |name, claim, value| {
                 note(name, value);
                 if let Some(slot) = claim.and_then(|claim| found.get_mut(claim as usize)) {
-                    *slot = value.place();
+                    *slot = Some(value.place());
                 }
             },
         )
@@ -235,9 +231,10 @@ fn text(payload: &str, unescaped: &mut String, value: Value<'_>) -> Option<Span>
     if let Some(range) = value.plain() {
         return Span::new(range);
     }
-    let start = payload.len() + unescaped.len();
+    let end = |unescaped: &str| u32::try_from(payload.len() + unescaped.len()).ok();
+    let start = end(unescaped)?;
     unescaped.push_str(&value.string()?);
-    Span::new(start..payload.len() + unescaped.len())
+    Span::new(start..end(unescaped)?)
 }
 
 /// A string, or an array of nothing but strings.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use harness::{Contender, compare_on, quantile};
+use harness::{Contender, compare_on, quantile, verdict};
 use http::HeaderValue;
 use midil_auth::oauth2::{AccessToken, Credential};
 use midil_auth::testing::{SourceFn, TestToken};
@@ -177,7 +177,6 @@ fn tails(switch: &Switch) {
     }
     let to_floor = median(&|[floor, ours, _]| ours.p999 / floor.p999);
     let to_mutex = median(&|[_, ours, mutex]| mutex.p999 / ours.p999);
-    let verdict = |kept| if kept { "kept" } else { "MISSED" };
     println!(
         "p99.9 of authorization() is {to_floor:.2} of the floor's (budget 2.5: {}), the mutex's {to_mutex:.0} times as much (budget 100: {})",
         verdict(to_floor <= 2.5),

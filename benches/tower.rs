@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use harness::{Contender, compare, compare_on};
+use harness::{Contender, compare, compare_on, verdict};
 use http::{HeaderValue, Request, Response};
 use midil_auth::testing::TestIssuer;
 use midil_auth::tower::{BearerLayer, TokenVerifier, require_scope};
@@ -124,7 +124,7 @@ fn main() {
     println!();
     for it in &figures[2..5] {
         let added = it.nanos - figures[0].nanos;
-        let verdict = if added <= BUDGET { "kept" } else { "MISSED" };
+        let verdict = verdict(added <= BUDGET);
         println!("{:<44} adds {added:>6.1} ns of {BUDGET} {verdict}", it.name);
     }
     let count = |run: &dyn Fn() -> u16| {

@@ -158,21 +158,20 @@ pub(crate) fn compare_on(
                 p90: quantile(&ratios, 0.9),
                 rounds: nanos.clone(),
             };
-            let verdict = contender.budget.map_or(String::new(), |budget| {
-                let kept = if figures.ratio <= budget {
-                    "kept"
-                } else {
-                    "MISSED"
-                };
-                format!("{budget:>7.3} {kept}")
+            let against = contender.budget.map_or(String::new(), |budget| {
+                format!("{budget:>7.3} {}", verdict(figures.ratio <= budget))
             });
             println!(
-                "{:<44} {:>11.1} {:>9.3} {:>9.3}  {verdict}",
+                "{:<44} {:>11.1} {:>9.3} {:>9.3}  {against}",
                 figures.name, figures.nanos, figures.ratio, figures.p90
             );
             figures
         })
         .collect()
+}
+
+pub(crate) const fn verdict(kept: bool) -> &'static str {
+    if kept { "kept" } else { "MISSED" }
 }
 
 pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use crate::harness::{Contender, compare};
+use crate::harness::{Contender, compare, verdict};
 use crate::process::Process;
 
 /// Somebody who is measured, once the gate has let them in.
@@ -182,8 +182,7 @@ impl<'a> Table<'a> {
             };
             let times = theirs.times(ours);
             let verdict = pair.at_least.map_or_else(String::new, |budget| {
-                let kept = if times >= budget { "kept" } else { "MISSED" };
-                format!("{budget:>9.1} {kept}")
+                format!("{budget:>9.1} {}", verdict(times >= budget))
             });
             let line = format!("{}, faster than {}", pair.ours, pair.theirs);
             println!("{line:<84} {times:>9.2} {verdict}");

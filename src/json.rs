@@ -172,7 +172,7 @@ fn whole(digits: &str) -> Option<f64> {
 
 /// Shows every member of the one object in `text` to `each`, in order.
 pub(crate) fn object<'a>(text: &'a str, mut each: impl FnMut(&str, Value<'a>)) -> Result<(), Flaw> {
-    Scanner::new(text).object(&mut |_, name, value| {
+    Scanner::new(text)?.object(&mut |_, name, value| {
         each(&name.string().unwrap_or_default(), value);
         None
     })
@@ -185,7 +185,7 @@ pub(crate) fn object_of<'a, K: Copy + Into<u8>>(
     known: impl Fn(&[u8]) -> Option<K>,
     mut each: impl FnMut(Value<'a>, Option<K>, Value<'a>),
 ) -> Result<(), Flaw> {
-    Scanner::new(text).object(&mut |says, name, value| {
+    Scanner::new(text)?.object(&mut |says, name, value| {
         let known = known(says);
         each(name, known, value);
         known.map(K::into)
@@ -194,5 +194,5 @@ pub(crate) fn object_of<'a, K: Copy + Into<u8>>(
 
 /// Shows every element of the one array in `text` to `each`, in order.
 pub(crate) fn array<'a>(text: &'a str, mut each: impl FnMut(Value<'a>)) -> Result<(), Flaw> {
-    Scanner::new(text).array(&mut each)
+    Scanner::new(text)?.array(&mut each)
 }

@@ -263,8 +263,9 @@ fn a_token_that_comes_again_is_read_once() {
     let many: Vec<_> = (0..160)
         .map(|n| signer.token(&claims(&n.to_string(), 60)))
         .collect();
-    // Not full, and none pushes another out.
-    assert_eq!(reads(256, &many), 160);
+    // Not full, and hardly any two push each other out.
+    let again = reads(256, &many) - many.len();
+    assert!(again < 10, "{again} were read again");
     assert_eq!(reads(8, &[signer.token(&claims("refused", 60))]), 3);
     let padded = |bytes: usize| {
         let mut claims = claims("1", 60);

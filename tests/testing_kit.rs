@@ -348,3 +348,16 @@ async fn a_renewal_waits_for_the_next_test_token() {
     test.set(numbered(1)).expect("good");
     assert_eq!(renewal.await.expect("renewed").expose(), "1");
 }
+
+#[tokio::test]
+async fn whoever_finds_a_test_token_expired_waits_for_the_next() {
+    let clock = TestClock::fixed(1_900_000_000);
+    let test = TestToken::with_clock(numbered(0), &clock).expect("good");
+    clock.suspend(Duration::from_secs(3600));
+    let token = test.handle();
+    let ready = token.ready();
+    tokio::pin!(ready);
+    assert!(futures_util::poll!(&mut ready).is_pending());
+    test.set(numbered(1)).expect("good");
+    assert_eq!(ready.await.expect("a token").expose(), "1");
+}

@@ -28,16 +28,20 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Result<Self, Flaw> {
+        // Else a place in it would not fit into a `Value`.
+        if u32::try_from(text.len()).is_err() {
+            return Err(Flaw::TooMuch);
+        }
         // Without a way out of the loop it is done in vectors.
         let see =
             |(least, escapes): (u8, bool), byte: u8| (least.min(byte), escapes | (byte == b'\\'));
         let (least, escapes) = text.bytes().fold((u8::MAX, false), see);
-        Self {
+        Ok(Self {
             text,
             items: 0,
             plain: least >= b' ' && !escapes,
-        }
+        })
     }
 
     /// Reads one object and nothing else. `each` is shown what a name says, the name and its value,
@@ -46,7 +50,6 @@ impl<'a> Scanner<'a> {
         mut self,
         each: &mut impl FnMut(&[u8], Value<'a>, Value<'a>) -> Option<u8>,
     ) -> Result<(), Flaw> {
-        self.is_short()?;
         let end = match self.next(0) {
             (b'{', at) => self.members(at + 1, 0, each)?,
             _ => return Err(Flaw::Syntax),
@@ -56,20 +59,11 @@ impl<'a> Scanner<'a> {
 
     /// Reads one array and nothing else.
     pub(super) fn array(mut self, each: &mut impl FnMut(Value<'a>)) -> Result<(), Flaw> {
-        self.is_short()?;
         let end = match self.next(0) {
             (b'[', at) => self.elements(at + 1, 0, each)?,
             _ => return Err(Flaw::Syntax),
         };
         self.finish(end)
-    }
-
-    /// Whether every place in it fits into a [`Value`].
-    fn is_short(&self) -> Result<(), Flaw> {
-        match u32::try_from(self.text.len()) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Flaw::TooMuch),
-        }
     }
 
     fn finish(self, at: usize) -> Result<(), Flaw> {

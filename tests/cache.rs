@@ -260,10 +260,10 @@ fn a_token_that_comes_again_is_read_once() {
     // Each takes the place of the one that comes next.
     assert_eq!(reads(8, &tokens), 27);
     assert_eq!(reads(64, &tokens), 9);
-    let many: Vec<_> = (0..160)
+    let many: Vec<_> = (0..192)
         .map(|n| signer.token(&claims(&n.to_string(), 60)))
         .collect();
-    // Not full, and hardly any two push each other out.
+    // Three quarters full, and hardly any two push each other out.
     let again = reads(256, &many) - many.len();
     assert!(again < 10, "{again} were read again");
     assert_eq!(reads(8, &[signer.token(&claims("refused", 60))]), 3);
